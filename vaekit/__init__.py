@@ -1,0 +1,26 @@
+"""From an autoencoder to a variational autoencoder in Keras; taught in ``notebooks/``."""
+
+from vaekit import callbacks, datasets, likelihoods, losses
+from vaekit.layers import KLDivergence, Sampling
+from vaekit.models import VAE
+
+__version__ = "0.1.0"
+__all__ = [
+    "VAE",
+    "KLDivergence",
+    "Sampling",
+    "callbacks",
+    "datasets",
+    "likelihoods",
+    "losses",
+    "plots",
+]
+
+
+def __getattr__(name):
+    # Matplotlib costs half a second to import, and training does not need it.
+    if name == "plots":
+        import importlib
+
+        return importlib.import_module("vaekit.plots")
+    raise AttributeError(f"module 'vaekit' has no attribute {name!r}")

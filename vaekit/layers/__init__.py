@@ -1,0 +1,6 @@
+"""One layer a file; each file stands alone and may be copied as it is."""
+
+from vaekit.layers.kl_divergence import KLDivergence
+from vaekit.layers.sampling import Sampling
+
+__all__ = ["KLDivergence", "Sampling"]
