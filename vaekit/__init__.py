@@ -1,6 +1,6 @@
 """From an autoencoder to a variational autoencoder in Keras; taught in ``notebooks/``."""
 
-from vaekit import callbacks, datasets, likelihoods, losses
+from vaekit import callbacks, datasets, evaluation, likelihoods, losses
 from vaekit.layers import KLDivergence, Sampling
 from vaekit.models import VAE
 
@@ -11,6 +11,7 @@ __all__ = [
     "Sampling",
     "callbacks",
     "datasets",
+    "evaluation",
     "likelihoods",
     "losses",
     "plots",

@@ -1,0 +1,48 @@
+# Every command sets up .venv first, and does no set-up work when nothing has changed.
+BIN := .venv/bin
+NB ?= $(sort $(wildcard notebooks/*.ipynb))
+PYTEST := $(BIN)/python -m pytest
+JOBS ?= 2
+SCRUB := $(addprefix metadata.language_info.,version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer)
+# Silence TensorFlow, and use one way of rounding everywhere.
+export TF_CPP_MIN_LOG_LEVEL = 3
+export TF_ENABLE_ONEDNN_OPTS = 0
+
+.PHONY: lab test test-backends notebooks check-notebook lint lock help
+
+help:
+	@echo "make lab             open the course in JupyterLab (ARGS=... is passed on)"
+	@echo "make test            run the unit tests, the doctests and every notebook"
+	@echo "make test-backends   run the tests of vaekit on JAX and on PyTorch"
+	@echo "make notebooks       execute the notebooks in place, refresh outputs and figures"
+	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   run one, compare its outputs"
+	@echo "make lint            check the code and the notebooks with ruff"
+
+.venv/ready: requirements.lock pyproject.toml tools/make_venv.py
+	@python3 tools/make_venv.py
+
+lab: .venv/ready
+	cd notebooks && ../$(BIN)/jupyter lab 01_autoencoder.ipynb $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+test: .venv/ready
+	$(PYTEST) -n $(JOBS) --dist loadfile --durations=12 tests vaekit $(NB)
+
+test-backends: .venv/ready
+	@python3 tools/make_venv.py --backends
+	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest -p no:nbval tests -m "not tensorflow"
+	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest -p no:nbval tests -m "not tensorflow"
+
+notebooks: .venv/ready
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False $(NB)
+	$(BIN)/nbstripout --keep-output --keep-count --keep-id --extra-keys "$(SCRUB)" $(NB)
+	$(BIN)/python tools/extract_figures.py $(NB)
+
+check-notebook: .venv/ready
+	$(PYTEST) $(NB)
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lock:
+	uv pip compile pyproject.toml --extra course --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
