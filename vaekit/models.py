@@ -147,8 +147,8 @@ class VAE(keras.Model):
         """As ``keras.Model.compile``, but the loss is always the negative ELBO."""
         if loss is not None:
             raise ValueError(
-                f"VAE computes its own loss, the negative ELBO, but got loss={loss!r}. Leave it out "
-                "and choose VAE(..., likelihood=...): 'gaussian' for mse, 'bernoulli' for bce."
+                f"VAE computes its own loss, the negative ELBO, but got loss={loss!r}. Leave it "
+                "out and choose VAE(..., likelihood=...): 'gaussian' for mse, 'bernoulli' for bce."
             )
         super().compile(optimizer=optimizer, loss=None, **kwargs)
 
@@ -224,7 +224,8 @@ class VAE(keras.Model):
             store[f"seed_state_{i}"] = ops.convert_to_numpy(state)
 
     def load_own_variables(self, store):
-        super().load_own_variables({k: store[k] for k in store.keys() if "seed_state" not in k})
+        own = [key for key in store.keys() if "seed_state" not in key]  # noqa: SIM118, no dict
+        super().load_own_variables({key: store[key] for key in own})
         for i, state in enumerate(self._seed_states()):
             state.assign(store[f"seed_state_{i}"])
 

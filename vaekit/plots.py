@@ -82,6 +82,7 @@ def latent_scatter(z, labels, title=None):
     Args:
         z: codes ``(n, ...)``, as a deterministic encoder or ``vae.encode(x)[0]`` gives them.
         labels: integers ``(n,)``.
+        title: the finding.
 
     Returns:
         The ``matplotlib.figure.Figure``.
@@ -97,6 +98,7 @@ def latent_scatters(codes, labels, title=None):
     Args:
         codes: dict from a name to codes ``(n, ...)``.
         labels: integers ``(n,)``, for all of them.
+        title: the finding.
 
     Returns:
         The ``matplotlib.figure.Figure``.
@@ -136,6 +138,7 @@ def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl
 
     Args:
         histories: dict from a name to what ``fit`` returned (or its ``.history``).
+        title: the finding.
         parts: the logged names to draw; those that no run has are left out.
 
     Returns:
@@ -167,6 +170,9 @@ def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
         lines: dict from a name to values ``(n,)``.
         xlabel: what ``x`` is, with its unit.
         ylabel: what the lines are, with their unit.
+        title: the finding.
+        logy: whether the vertical axis is logarithmic.
+        logx: whether the horizontal axis is.
 
     Returns:
         The ``matplotlib.figure.Figure``.

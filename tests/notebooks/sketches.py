@@ -20,6 +20,8 @@ def definition(notebook, name, namespace):
             continue
         for node in ast.parse(cell["source"]).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-                exec(compile(ast.Module([node], []), f"{notebook}: {cell['id']}", "exec"), namespace)
+                exec(
+                    compile(ast.Module([node], []), f"{notebook}: {cell['id']}", "exec"), namespace
+                )
                 return namespace[name]
     raise LookupError(f"{notebook} defines no {name}")

@@ -1,0 +1,155 @@
+"""What holds for every notebook; that they run and print what is stored is nbval's part."""
+
+import json
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from tests.notebooks.sketches import NOTEBOOKS, cells
+from tools.extract_figures import extract
+
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+HEADINGS = [
+    "What you will learn",
+    "Before you start",
+    "Symbols",
+    "Setup and parameters",
+    "What can go wrong",
+    "What you learned",
+    "Exercises",
+    "References",
+]
+every_notebook = pytest.mark.parametrize("name", NAMES)
+
+
+def shell_or_magic(source):
+    """The first line that leaves Python: nbval passes it whatever it does."""
+    return next((line for line in source.splitlines() if re.match(r"\s*[!%]", line)), None)
+
+
+def text(name, kind):
+    return "\n".join(cell["source"] for cell in cells(name) if cell["cell_type"] == kind)
+
+
+def raw(name):
+    return (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8")
+
+
+@every_notebook
+def test_format_is_valid_with_ids(name):
+    notebook = nbformat.reads(raw(name), as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) >= (4, 5)
+
+
+@every_notebook
+def test_metadata_hold_the_kernel_and_nothing_of_a_machine(name):
+    metadata = json.loads(raw(name))["metadata"]
+    assert metadata["kernelspec"]["name"] == "python3"
+    assert metadata["language_info"] == {"name": "python"}
+    assert set(metadata) == {"kernelspec", "language_info"}
+
+
+@every_notebook
+def test_every_code_cell_was_executed_in_order(name):
+    counts = [c["execution_count"] for c in cells(name) if c["cell_type"] == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@every_notebook
+def test_no_cell_leaves_python(name):
+    assert shell_or_magic(text(name, "code")) is None
+
+
+@pytest.mark.parametrize("line", ["%badmagic", "!exit 3", "    !pip install nothing", "%%bash"])
+def test_cells_that_leave_python_are_found(line):
+    assert shell_or_magic(f"x = 5 % 3\n{line}\n") == line
+
+
+@every_notebook
+def test_stored_outputs_hold_no_errors_noise_or_paths(name):
+    outputs = [output for cell in cells(name) for output in cell.get("outputs", [])]
+    assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
+    printed = "".join(json.dumps(o) for o in outputs if "image/png" not in o.get("data", {}))
+    assert not re.search(r"oneDNN|cuInit|E0000|retracing|/home/|/root/|/tmp/|━|ETA", printed)
+
+
+@every_notebook
+def test_file_is_small(name):
+    assert len(raw(name)) < 500_000
+
+
+@every_notebook
+def test_headings_are_there_in_order(name):
+    found = re.findall(r"^## (.+)$", text(name, "markdown"), flags=re.M)
+    assert [heading for heading in found if heading in HEADINGS] == HEADINGS
+
+
+@every_notebook
+def test_every_second_cell_or_so_asserts(name):
+    assert text(name, "code").count("assert ") >= 12
+
+
+@every_notebook
+def test_links_and_pictures_lead_somewhere(name):
+    targets = re.findall(r"\]\(([^)#\s]+)\)", text(name, "markdown"))
+    local = [target for target in targets if not target.startswith("http")]
+    assert local
+    assert [target for target in local if not (NOTEBOOKS / target).exists()] == []
+
+
+@every_notebook
+def test_neighbours_are_linked(name):
+    here = NAMES.index(name)
+    neighbours = NAMES[max(here - 1, 0) : here] + NAMES[here + 1 : here + 2]
+    first = cells(name)[0]["source"]
+    assert [n for n in neighbours if f"({n}.ipynb)" not in first] == []
+
+
+@every_notebook
+def test_figures_folder_holds_the_stored_figures(name, tmp_path):
+    written = extract(NOTEBOOKS / f"{name}.ipynb", tmp_path)
+    assert written
+    for path in written:
+        assert (NOTEBOOKS.parent / "figures" / path.name).read_bytes() == path.read_bytes()
+
+
+def broken(code, printed):
+    """A notebook of one cell that prints something else than is stored, or worse."""
+    outputs = [new_output("stream", text=printed)] if printed else []
+    return new_notebook(
+        cells=[new_code_cell(code, execution_count=1, outputs=outputs)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    )
+
+
+@pytest.mark.slow
+def test_broken_notebooks_turn_the_run_red(tmp_path):
+    cases = {
+        "good": broken("print(1)", "1\n"),
+        "raises": broken("assert 1 == 2", ""),
+        "prints_something_else": broken("print(2)", "1\n"),
+        "prints_something_new": broken("print(2)", ""),
+        "kills_the_kernel": broken("import os\nos._exit(1)", ""),
+    }
+    for name, notebook in cases.items():
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    options = [
+        "--nbval",
+        "--nbval-current-env",
+        "--nbval-cell-timeout=10",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rA", "-c", "/dev/null", *options, str(tmp_path)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    passed = re.findall(r"^PASSED .*?(\w+)\.ipynb", done.stdout, flags=re.M)
+    failed = re.findall(r"^(?:FAILED|ERROR) .*?(\w+)\.ipynb", done.stdout, flags=re.M)
+    assert passed == ["good"]
+    assert sorted(set(failed)) == sorted(set(cases) - {"good"})

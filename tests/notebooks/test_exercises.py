@@ -1,0 +1,69 @@
+"""Every exercise can be solved, and a wrong answer is not taken for a right one."""
+
+import re
+
+import pytest
+
+from tests.notebooks.sketches import NOTEBOOKS, cells
+
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+setups = {}
+
+
+def exercises():
+    """(notebook, number) of every exercise."""
+    for name in NAMES:
+        ids = [cell["id"] for cell in cells(name)]
+        for number in range(1, sum(bool(re.fullmatch(r"exercise-\d+", i)) for i in ids) + 1):
+            yield name, number
+
+
+def after_setup(name):
+    """A fresh namespace in which the notebook's setup cell has run."""
+    if name not in setups:
+        setups[name] = {}
+        exec(next(c["source"] for c in cells(name) if c["id"] == "setup"), setups[name])
+    return dict(setups[name])
+
+
+def parts(name, number):
+    by_id = {cell["id"]: cell["source"] for cell in cells(name)}
+    solution = by_id[f"exercise-{number}-solution"]
+    assert solution.startswith("<details>")
+    (code,) = re.findall(r"```python\n(.*?)```", solution, flags=re.S)
+    return by_id[f"exercise-{number}-answer"], by_id[f"exercise-{number}-check"], code
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_are_three_to_five(name):
+    assert 3 <= sum(notebook == name for notebook, _ in exercises()) <= 5
+
+
+@pytest.mark.parametrize(("name", "number"), exercises())
+def test_solution_passes_the_check(name, number, capsys):
+    _, check, solution = parts(name, number)
+    namespace = after_setup(name)
+    exec(solution, namespace)
+    exec(check, namespace)
+    assert capsys.readouterr().out.strip().endswith(f"Exercise {number}: correct")
+
+
+@pytest.mark.parametrize(("name", "number"), exercises())
+def test_wrong_answer_fails_the_check(name, number):
+    _, check, solution = parts(name, number)
+    namespace = after_setup(name)
+    exec(solution, namespace)
+    answer = namespace[f"answer_{number}"]
+    wrong = (lambda *a, **k: 0.5 + 0 * answer(*a, **k)) if callable(answer) else -12345.0
+    namespace[f"answer_{number}"] = wrong
+    with pytest.raises(Exception):  # noqa: B017, an AssertionError or what NumPy says of a shape
+        exec(check, namespace)
+
+
+@pytest.mark.parametrize(("name", "number"), exercises())
+def test_unanswered_exercise_says_so(name, number, capsys):
+    answer, check, _ = parts(name, number)
+    namespace = after_setup(name)
+    exec(answer, namespace)
+    exec(check, namespace)
+    assert capsys.readouterr().out == f"Exercise {number}: not answered yet\n"
