@@ -49,10 +49,11 @@ def find_python():
         "{} ({})".format(python, "{}.{}".format(*version) if version else "does not run")
         for python, version in versions.items()
     )
+    newest = f"3.{high - 1}"
     sys.exit(
-        f"vaekit needs Python 3.{low} to 3.{high - 1}, because TensorFlow has no wheels for others, "
-        f"but found {found}: install one of these, or name it with PYTHON=/path/to/python3.{high - 1} "
-        "in front of make."
+        f"vaekit needs Python 3.{low} to {newest}, because TensorFlow has no wheels for others, but "
+        f"found {found}: install one of these, or name it with PYTHON=/path/to/python{newest} in "
+        "front of make."
     )
 
 
