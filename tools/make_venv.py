@@ -51,7 +51,7 @@ def find_python():
     )
     newest = f"3.{high - 1}"
     sys.exit(
-        f"vaekit needs Python 3.{low} to {newest}, because TensorFlow has no wheels for others, but "
+        f"vaekit needs Python 3.{low} to {newest}, as TensorFlow has no wheels for others, but "
         f"found {found}: install one of these, or name it with PYTHON=/path/to/python{newest} in "
         "front of make."
     )
