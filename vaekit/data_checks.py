@@ -23,7 +23,7 @@ def check(vae, x, y, name):
         batch = next(iter(x.take(1)), None)
     elif hasattr(x, "__next__"):
         batch = next(x)
-        x = itertools.chain([batch], x)
+        x = (item for item in itertools.chain([batch], x))  # Keras takes nothing but generators
     elif hasattr(x, "__len__") and hasattr(x, "__iter__"):  # torch DataLoader
         batch = next(iter(x))
     else:
@@ -35,10 +35,10 @@ def check(vae, x, y, name):
 
 def _check_pair(vae, x, y, name):
     _check_array(x, name, getattr(vae.encoder, "input_shape", None))
-    likelihood, target = vae.likelihood, x if y is None else y
-    if target is not x:
-        _check_array(target, f"target of {name}", getattr(vae.decoder, "output_shape", None))
-    target = keras.ops.convert_to_numpy(target)
+    if y is not None and y is not x:
+        x, name = y, f"target of {name}"
+        _check_array(x, name, getattr(vae.decoder, "output_shape", None))
+    likelihood, target = vae.likelihood, keras.ops.convert_to_numpy(x)
     low, high = target.min(), target.max()
     if low < likelihood.low or high > likelihood.high:
         raise ValueError(
@@ -49,6 +49,7 @@ def _check_pair(vae, x, y, name):
 
 
 def _check_array(array, name, expected):
+    array = array if hasattr(array, "dtype") else np.asarray(array)  # a list, a table of pandas
     dtype = keras.utils.standardize_dtype(array.dtype)
     if "float" not in dtype:
         raise TypeError(
@@ -61,9 +62,15 @@ def _check_array(array, name, expected):
             f"VAE expects data of shape {expected}, but the {name} has shape {shape}. "
             "Reshape it; a missing channel axis is added by x[..., None]."
         )
-    if np.isnan(keras.ops.convert_to_numpy(array).min()):
+    if 0 in shape:
         raise ValueError(
-            f"VAE expects finite data, but the {name} holds NaN. "
+            f"VAE expects at least one example, but the {name} has shape {shape}. "
+            "Look at how the data were loaded or split."
+        )
+    values = keras.ops.convert_to_numpy(array)
+    if not np.isfinite([values.min(), values.max()]).all():
+        raise ValueError(
+            f"VAE expects finite data, but the {name} holds NaN or infinity. "
             "Drop those rows or fill them in, for example with np.nan_to_num."
         )
 

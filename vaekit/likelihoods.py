@@ -34,10 +34,13 @@ class Likelihood:
             ValueError: if the shapes differ; nothing is broadcast.
         """
         x, parameters = ops.convert_to_tensor(x), ops.convert_to_tensor(parameters)
-        if tuple(x.shape)[1:] != tuple(parameters.shape)[1:]:
+        shapes = tuple(x.shape), tuple(parameters.shape)
+        if len(shapes[0]) != len(shapes[1]) or any(
+            m != n and None not in (m, n) for m, n in zip(*shapes, strict=True)
+        ):
             raise ValueError(
                 f"{type(self).__name__} expects data and decoder output of one shape, but got "
-                f"{tuple(x.shape)} and {tuple(parameters.shape)}. Reshape the data, or give the "
+                f"{shapes[0]} and {shapes[1]}. Reshape the data, or give the "
                 "decoder an output of the data's shape."
             )
         terms = self.log_prob_terms(ops.cast(x, "float32"), ops.cast(parameters, "float32"))

@@ -163,16 +163,17 @@ class VAE(keras.Model):
         x = data_checks.check(self, x, y, "x")
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
-            data_checks.check(self, *(*validation, None)[:2], "validation_data")
+            kwargs["validation_data"] = _with_target(validation)
+            data_checks.check(self, *kwargs["validation_data"][:2], "validation_data")
         elif validation is not None:
             kwargs["validation_data"] = data_checks.check(self, validation, None, "validation_data")
-        return super().fit(x, y, *args, **kwargs)
+        return super().fit(x, _weighted_target(x, y, kwargs), *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """As ``keras.Model.evaluate``; one draw of z an example. Raises what ``fit`` raises."""
         if not kwargs.get("_use_cached_eval_dataset"):  # fit has checked its validation_data
             x = data_checks.check(self, x, y, "x")
-        return super().evaluate(x, y, *args, **kwargs)
+        return super().evaluate(x, _weighted_target(x, y, kwargs), *args, **kwargs)
 
     # On JAX a step is called as (state, data), elsewhere as (data).
     def train_step(self, *args):
@@ -256,6 +257,11 @@ class VAE(keras.Model):
             for name in ("encoder", "decoder", "likelihood")
         }
         return cls(**{**config, **parts})
+
+
+def _weighted_target(x, y, kwargs):
+    """Keras drops the weights of data without a target, so these get theirs here."""
+    return x if y is None and kwargs.get("sample_weight") is not None else y
 
 
 def _with_target(data):

@@ -112,8 +112,13 @@ def latent_scatters(codes, labels, title=None):
 
 def draw_latents(axis, z, labels):
     """Draws codes on an axis of your own; see ``latent_scatter``."""
-    z = np.asarray(ops.convert_to_numpy(z)).reshape(len(labels), -1)
-    labels = np.asarray(labels)
+    z, labels = np.asarray(ops.convert_to_numpy(z)), np.asarray(labels)
+    if labels.shape != z.shape[:1]:
+        raise ValueError(
+            f"plots expects one label a code, but got codes {z.shape} and labels {labels.shape}. "
+            "Give codes (n, ...) and the integer labels (n,) of the same examples."
+        )
+    z = z.reshape(len(labels), -1)
     names = ["$z_1$", "$z_2$"]
     if z.shape[1] > 2:
         centred = z - z.mean(0)

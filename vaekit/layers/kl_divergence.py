@@ -34,7 +34,7 @@ def gaussian_kl(z_mean, z_log_var):
     Source: Kingma & Welling (2014), "Auto-Encoding Variational Bayes", appendix B.
     """
     z_mean, z_log_var = ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)
-    if tuple(z_mean.shape)[1:] != tuple(z_log_var.shape)[1:]:
+    if not _agree(tuple(z_mean.shape), tuple(z_log_var.shape)):
         raise ValueError(
             "gaussian_kl expects z_mean and z_log_var of one shape, but got "
             f"{tuple(z_mean.shape)} and {tuple(z_log_var.shape)}. "
@@ -48,6 +48,11 @@ def gaussian_kl(z_mean, z_log_var):
     slope = ops.expm1(capped)  # sigma^2 - 1, without cancellation near 0
     kl = 0.5 * (ops.square(z_mean) + slope - capped + slope * (z_log_var - capped))
     return ops.sum(kl, axis=tuple(range(1, len(kl.shape))))
+
+
+def _agree(a, b):
+    """Whether the shapes are the same, as far as they are known: nothing is broadcast."""
+    return len(a) == len(b) and all(m == n or None in (m, n) for m, n in zip(a, b, strict=True))
 
 
 @keras.saving.register_keras_serializable(package="vaekit")
@@ -95,14 +100,15 @@ class KLDivergence(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        self.compute_output_shape([ops.shape(tensor) for tensor in inputs])
+        pair = isinstance(inputs, (tuple, list))  # one tensor of two rows is no pair
+        self.compute_output_shape([tuple(t.shape) for t in inputs] if pair else inputs.shape)
         z_mean, z_log_var = inputs
         self.add_loss(self.beta * ops.mean(gaussian_kl(z_mean, z_log_var)))
         return [z_mean, z_log_var]
 
     def compute_output_shape(self, input_shape):
         shapes = [tuple(shape) for shape in input_shape if isinstance(shape, (tuple, list))]
-        if len(shapes) != 2 or len(shapes) != len(input_shape) or shapes[0][1:] != shapes[1][1:]:
+        if len(shapes) != 2 or len(shapes) != len(input_shape) or not _agree(*shapes):
             raise ValueError(
                 "KLDivergence expects [z_mean, z_log_var], two tensors of one shape, but got "
                 f"{input_shape}. Give both heads the same number of units."

@@ -47,7 +47,8 @@ class Sampling(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs):
-        self.compute_output_shape([ops.shape(tensor) for tensor in inputs])
+        pair = isinstance(inputs, (tuple, list))  # one tensor of two rows is no pair
+        self.compute_output_shape([tuple(t.shape) for t in inputs] if pair else inputs.shape)
         z_mean, z_log_var = inputs
         bound = MAX_LOG_VAR.get(self.compute_dtype, DEFAULT_MAX_LOG_VAR)
         sigma = ops.exp(0.5 * ops.minimum(z_log_var, bound))
@@ -58,7 +59,7 @@ class Sampling(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         shapes = [tuple(shape) for shape in input_shape if isinstance(shape, (tuple, list))]
-        if len(shapes) != 2 or len(shapes) != len(input_shape) or shapes[0][1:] != shapes[1][1:]:
+        if len(shapes) != 2 or len(shapes) != len(input_shape) or not _agree(*shapes):
             raise ValueError(
                 "Sampling expects [z_mean, z_log_var], two tensors of one shape, but got "
                 f"{input_shape}. Give both heads the same number of units."
@@ -76,3 +77,8 @@ class Sampling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
+
+
+def _agree(a, b):
+    """Whether the shapes are the same, as far as they are known: nothing is broadcast."""
+    return len(a) == len(b) and all(m == n or None in (m, n) for m, n in zip(a, b, strict=True))

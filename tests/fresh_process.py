@@ -1,0 +1,32 @@
+"""Runs code in a new Python that has imported nothing, with every warning an error."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+
+import vaekit
+
+ROOT = Path(vaekit.__file__).parents[1]
+
+
+def run_fresh(code, *arguments, cwd=None):
+    """What the code prints; an AssertionError with its traceback if it fails."""
+    settings = {
+        "KERAS_BACKEND": keras.config.backend(),
+        "PYTHONPATH": str(ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+    }
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
