@@ -10,6 +10,8 @@ import keras
 import vaekit
 
 ROOT = Path(vaekit.__file__).parents[1]
+# As in pyproject.toml: Keras 3.15's variables lack numpy 2's copy argument.
+KERAS_AND_NUMPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
 
 
 def run_fresh(code, *arguments, cwd=None):
@@ -21,7 +23,7 @@ def run_fresh(code, *arguments, cwd=None):
         "TF_ENABLE_ONEDNN_OPTS": "0",
     }
     process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        [sys.executable, "-W", "error", "-W", KERAS_AND_NUMPY, "-c", code, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, **settings},
         capture_output=True,

@@ -5,7 +5,7 @@ from keras import ops
 
 
 def gradients(function, *arrays):
-    """The derivatives of ``function(*tensors)``, a scalar, as float64 arrays, one an argument."""
+    """The derivatives of ``function(*tensors)``, a scalar, as float32 arrays, one an argument."""
     tensors = [ops.convert_to_tensor(array) for array in arrays]
     backend = keras.config.backend()
     if backend == "tensorflow":
@@ -23,4 +23,4 @@ def gradients(function, *arrays):
         tensors = [tensor.detach().clone().requires_grad_() for tensor in tensors]
         function(*tensors).backward()
         found = [tensor.grad for tensor in tensors]
-    return [ops.convert_to_numpy(gradient).astype("float64") for gradient in found]
+    return [ops.convert_to_numpy(ops.cast(gradient, "float32")) for gradient in found]

@@ -7,12 +7,16 @@ from keras import layers, ops
 
 import vaekit
 from tests.tiny_models import (
+    EAGER,
+    KERAS_WARNING,
     QUIET,
     X,
+    assert_close_weights,
     equal_weights,
     evaluate,
     fit,
     frozen,
+    still_vae,
     tiny_decoder,
     tiny_encoder,
     tiny_vae,
@@ -23,7 +27,8 @@ LOG_2PI = np.log(2 * np.pi)
 
 
 def numpy(tensor):
-    return ops.convert_to_numpy(tensor)
+    is_variable = isinstance(tensor, keras.Variable)
+    return tensor.numpy() if is_variable else ops.convert_to_numpy(tensor)
 
 
 # ---- the contract ------------------------------------------------------------------------------
@@ -56,7 +61,7 @@ def test_call_is_deterministic_after_fit():
 
 def test_call_is_deterministic_after_a_step_that_failed():
     vae = tiny_vae(compiled={"run_eagerly": True})
-    with pytest.raises(Exception, match="incompatible|expected"):
+    with pytest.raises(Exception, match=r"incompatible|expected"):
         vae.train_on_batch(X[:, :5])
     np.testing.assert_array_equal(numpy(vae(X)), numpy(vae(X)))
 
@@ -119,14 +124,14 @@ def test_a_vae_with_a_third_output_trains_like_one_without():
     other = tiny_vae()
     fit(other, X)
     for a, b in zip(vae.trainable_weights, other.trainable_weights, strict=True):
-        np.testing.assert_array_equal(numpy(a.value), numpy(b.value))
+        np.testing.assert_array_equal(numpy(a), numpy(b))
 
 
 def test_building_a_vae_leaves_the_models_untouched():
     encoder, decoder = tiny_encoder(), tiny_decoder()
-    before = [numpy(w.value).copy() for w in encoder.weights + decoder.weights]
+    before = [numpy(w).copy() for w in encoder.weights + decoder.weights]
     vaekit.VAE(encoder, decoder)
-    after = [numpy(w.value) for w in encoder.weights + decoder.weights]
+    after = [numpy(w) for w in encoder.weights + decoder.weights]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -170,13 +175,12 @@ def test_subclassed_models_built_by_a_call_train():
     decoder(encoder(X[:1])[0])
     vae = vaekit.VAE(encoder, decoder)
     vae.compile("adam")
-    before = [numpy(w.value).copy() for w in vae.trainable_weights]
+    before = [numpy(w).copy() for w in vae.trainable_weights]
     logs = fit(vae, X)
     assert sorted(logs) == LOGS
     assert len(before) == 6
     assert all(
-        not np.array_equal(a, numpy(b.value))
-        for a, b in zip(before, vae.trainable_weights, strict=True)
+        not np.array_equal(a, numpy(b)) for a, b in zip(before, vae.trainable_weights, strict=True)
     )
 
 
@@ -205,7 +209,7 @@ def test_fit_x_and_fit_x_x_give_bit_identical_weights():
 
 
 def test_fit_uses_the_clean_target():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     noisy = 1 - X
     p = numpy(vae(noisy)).astype("float64")
     expected = -(X * np.log(p) + (1 - X) * np.log1p(-p)).sum(axis=1).mean()
@@ -213,7 +217,7 @@ def test_fit_uses_the_clean_target():
 
 
 def test_a_clean_target_changes_the_weights_learned():
-    to_itself, to_clean = tiny_vae(), tiny_vae()
+    to_itself, to_clean = tiny_vae(compiled=EAGER), tiny_vae(compiled=EAGER)
     fit(to_itself, 1 - X)
     fit(to_clean, 1 - X, X)
     assert not equal_weights(to_itself, to_clean)
@@ -239,22 +243,22 @@ def generator(wrap):
 
 @pytest.mark.parametrize("wrap", [lambda x: (x,), lambda x: (x, x)], ids=["x", "x-x"])
 def test_pydataset_trains_as_the_array(wrap):
-    array, batches = tiny_vae(), tiny_vae()
+    array, batches = tiny_vae(compiled=EAGER), tiny_vae(compiled=EAGER)
     fit(array, X[:20])
     fit(batches, Batches(wrap), batch_size=None)
-    assert equal_weights(array, batches)
+    assert_close_weights(array, batches)
 
 
 @pytest.mark.parametrize("wrap", [lambda x: (x,), lambda x: (x, x)], ids=["x", "x-x"])
 def test_generator_trains_as_the_array_and_no_batch_is_lost(wrap):
-    array, batches = tiny_vae(), tiny_vae()
+    array, batches = tiny_vae(compiled=EAGER), tiny_vae(compiled=EAGER)
     fit(array, X[:20], epochs=2)
     fit(batches, generator(wrap), batch_size=None, steps_per_epoch=5, epochs=2)
-    assert equal_weights(array, batches)
+    assert_close_weights(array, batches)
 
 
 def test_generators_for_validation_and_evaluation():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     data = generator(lambda x: (x,))
     logs = fit(vae, X[:20], validation_data=data, validation_steps=5)
     np.testing.assert_allclose(logs["val_loss"], logs["loss"], rtol=1e-5)
@@ -265,7 +269,7 @@ def test_generators_for_validation_and_evaluation():
 def test_torch_data_loader():
     torch = pytest.importorskip("torch")
     data = torch.utils.data.TensorDataset(torch.from_numpy(X[:20]))
-    array, loader = tiny_vae(), tiny_vae()
+    array, loader = tiny_vae(compiled=EAGER), tiny_vae(compiled=EAGER)
     fit(array, X[:20])
     fit(loader, torch.utils.data.DataLoader(data, batch_size=4), batch_size=None)
     assert equal_weights(array, loader)
@@ -273,14 +277,14 @@ def test_torch_data_loader():
 
 def test_pandas_table():
     pandas = pytest.importorskip("pandas")
-    array, table = tiny_vae(), tiny_vae()
+    array, table = tiny_vae(compiled=EAGER), tiny_vae(compiled=EAGER)
     fit(array, X)
     fit(table, pandas.DataFrame(X))
     assert equal_weights(array, table)
 
 
 def test_float64_data():
-    single, double = tiny_vae(), tiny_vae()
+    single, double = tiny_vae(compiled=EAGER), tiny_vae(compiled=EAGER)
     fit(single, X)
     fit(double, X.astype("float64"))
     assert equal_weights(single, double)
@@ -296,7 +300,7 @@ def test_a_batch_of_one():
     "validation", [X, (X,), (X, X), [X, X], (X, None)], ids=["x", "(x,)", "(x,x)", "[x,x]", "none"]
 )
 def test_validation_data_in_every_form(validation):
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     logs = fit(vae, X, validation_data=validation)
     assert sorted(logs) == LOGS + [f"val_{name}" for name in LOGS]
     for name in LOGS:
@@ -304,14 +308,14 @@ def test_validation_data_in_every_form(validation):
 
 
 def test_validation_split():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     logs = fit(vae, X, validation_split=0.5)
     assert logs["val_loss"][0] == pytest.approx(evaluate(vae, X[11:])["loss"], rel=1e-5)
     assert logs["loss"][0] == pytest.approx(evaluate(vae, X[:11])["loss"], rel=1e-5)
 
 
 def test_train_on_batch_and_test_on_batch():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     trained = vae.train_on_batch(X, return_dict=True)
     vae.reset_metrics()
     assert sorted(trained) == LOGS
@@ -379,14 +383,14 @@ def test_loss_is_the_sum_of_its_parts_also_with_a_ragged_last_batch():
 
 
 def test_a_ragged_last_batch_weighs_by_its_examples():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     whole = evaluate(vae, X, batch_size=22)
     assert fit(vae, X, batch_size=4)["loss"][0] == pytest.approx(whole["loss"], rel=1e-5)
     assert evaluate(vae, X, batch_size=4) == pytest.approx(whole, rel=1e-5)
 
 
 def test_frozen_epochs_equal_evaluate_and_leak_no_state():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae(eager=False)
     before = evaluate(vae, X)
     logs = fit(vae, X, epochs=3, validation_data=X)
     for name in LOGS:
@@ -426,7 +430,7 @@ def test_training_lowers_the_loss():
 
 @pytest.mark.parametrize("target", [(), (X,)], ids=["fit(x)", "fit(x, x)"])
 def test_sample_weight_zero_leaves_the_weights_unchanged(target):
-    trained, untouched = tiny_vae(), tiny_vae()
+    trained, untouched = tiny_vae(compiled=EAGER), tiny_vae(compiled=EAGER)
     logs = fit(trained, X, *target, sample_weight=np.zeros(22))
     assert logs["loss"] == [0.0]
     assert equal_weights(
@@ -437,16 +441,17 @@ def test_sample_weight_zero_leaves_the_weights_unchanged(target):
 
 @pytest.mark.parametrize("target", [(), (X,)], ids=["x", "x, x"])
 def test_sample_weight_scales_each_example(target):
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
-    each = np.array([evaluate(vae, x[None])["loss"] for x in X])
-    weight = np.linspace(0.0, 3.0, 22)
-    logs = evaluate(vae, X, *target, sample_weight=weight)
+    vae = still_vae()
+    each = np.array([evaluate(vae, x[None])["loss"] for x in X[:6]])
+    weight = np.linspace(0.0, 3.0, 6)
+    target = [y[:6] for y in target]
+    logs = evaluate(vae, X[:6], *target, sample_weight=weight)
     assert logs["loss"] == pytest.approx((weight * each).mean(), rel=1e-5)
     assert logs["loss"] == pytest.approx(logs["reconstruction_loss"] + logs["kl_loss"], rel=1e-5)
 
 
 def test_sample_weight_as_a_column():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     weight = np.linspace(0.0, 3.0, 22)
     row = evaluate(vae, X, X, sample_weight=weight)
     assert evaluate(vae, X, X, sample_weight=weight[:, None]) == pytest.approx(row, rel=1e-6)
@@ -454,7 +459,7 @@ def test_sample_weight_as_a_column():
 
 @pytest.mark.parametrize("target", [None, X], ids=["none", "x"])
 def test_sample_weight_of_validation_data(target):
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     logs = fit(vae, X, validation_data=(X, target, np.full(22, 2.0)))
     assert logs["val_loss"][0] == pytest.approx(2 * logs["loss"][0], rel=1e-5)
 
@@ -463,7 +468,7 @@ def test_sample_weight_of_validation_data(target):
 
 
 def test_compiled_metrics_are_logged_and_right():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen(), compiled={"metrics": ["mse"]})
+    vae = still_vae(eager=False, compiled={"metrics": ["mse"]})
     logs = fit(vae, X, validation_data=X)
     expected = np.square(X - vae.predict(X, verbose=0)).mean()
     assert logs["mse"][0] == pytest.approx(expected, rel=1e-4)
@@ -471,13 +476,13 @@ def test_compiled_metrics_are_logged_and_right():
 
 
 def test_compiled_metrics_see_the_target():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen(), compiled={"metrics": ["mse"]})
+    vae = still_vae(compiled={"metrics": ["mse"]})
     expected = np.square(1 - X - vae.predict(X, verbose=0)).mean()
     assert evaluate(vae, X, 1 - X)["mse"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_weighted_metrics_are_weighted():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen(), compiled={"weighted_metrics": ["mse"]})
+    vae = still_vae(compiled={"weighted_metrics": ["mse"]})
     weight = np.linspace(0.0, 3.0, 22)
     each = np.square(X - vae.predict(X, verbose=0)).mean(axis=1)
     logs = evaluate(vae, X, X, sample_weight=weight)
@@ -538,11 +543,11 @@ def test_beta_is_a_non_trainable_variable():
     vae = tiny_vae(beta=0.25)
     assert any(v is vae.beta for v in vae.non_trainable_variables)
     assert not any(v is vae.beta for v in vae.trainable_variables)
-    assert float(numpy(vae.beta.value)) == 0.25
+    assert float(numpy(vae.beta)) == 0.25
 
 
 def test_beta_weighs_the_kl_of_the_loss_already_compiled():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen(), beta=0.0)
+    vae = still_vae(eager=False, beta=0.0)
     without = fit(vae, X)
     assert without["loss"] == pytest.approx(without["reconstruction_loss"], rel=1e-6)
     vae.beta.assign(0.5)
@@ -567,8 +572,8 @@ def test_beta_weighs_the_gradient_of_the_kl():
 
 
 def test_dropout_acts_in_fit_only():
-    vae = tiny_vae([layers.Dropout(0.5, seed=1)], log_var=QUIET, optimizer=frozen())
-    without = evaluate(tiny_vae(log_var=QUIET, optimizer=frozen()), X)
+    vae = still_vae([layers.Dropout(0.5, seed=1)], eager=False)
+    without = evaluate(still_vae(), X)
     assert evaluate(vae, X) == pytest.approx(without, rel=1e-5)
     trained = fit(vae, X, epochs=2, validation_data=X)
     assert abs(trained["loss"][0] - without["loss"]) > 1e-3
@@ -582,9 +587,9 @@ def test_batch_norm_moves_its_statistics_once_a_step():
     hidden = keras.Model(vae.encoder.input, vae.encoder.layers[1].output)
     h = hidden.predict(X, verbose=0).astype("float64")
     fit(vae, X, batch_size=22)
-    np.testing.assert_allclose(numpy(norm.moving_mean.value), 0.1 * h.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(numpy(norm.moving_mean), 0.1 * h.mean(axis=0), atol=1e-6)
     moved = 0.9 + 0.1 * h.var(axis=0)
-    np.testing.assert_allclose(numpy(norm.moving_variance.value), moved, atol=1e-6)
+    np.testing.assert_allclose(numpy(norm.moving_variance), moved, atol=1e-6)
 
 
 def test_batch_norm_keeps_its_statistics_in_evaluate_and_predict():
@@ -592,18 +597,19 @@ def test_batch_norm_keeps_its_statistics_in_evaluate_and_predict():
     vae = tiny_vae([norm], optimizer=frozen())
     evaluate(vae, X)
     vae.predict(X, verbose=0)
-    np.testing.assert_array_equal(numpy(norm.moving_mean.value), np.zeros(5))
+    np.testing.assert_array_equal(numpy(norm.moving_mean), np.zeros(5))
 
 
 # ---- callbacks that monitor val_loss -----------------------------------------------------------
 
 
 def test_early_stopping_acts_on_val_loss():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     stop = keras.callbacks.EarlyStopping("val_loss", patience=1, min_delta=1e-3)
     assert len(fit(vae, X, epochs=9, validation_data=X, callbacks=[stop])["val_loss"]) == 2
 
 
+@pytest.mark.filterwarnings(KERAS_WARNING)
 def test_reduce_on_plateau_acts_on_val_loss():
     vae = tiny_vae(log_var=QUIET, optimizer=keras.optimizers.SGD(1e-8))
     reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, min_delta=1e-3)
@@ -612,11 +618,11 @@ def test_reduce_on_plateau_acts_on_val_loss():
 
 
 def test_kl_warmup_changes_beta_in_fit():
-    vae = tiny_vae(log_var=QUIET, optimizer=frozen())
+    vae = still_vae()
     logs = fit(vae, X, epochs=3, callbacks=[vaekit.callbacks.KLWarmup(epochs=2)])
     expected = np.array(logs["reconstruction_loss"]) + [0, 0.5, 1] * np.array(logs["kl_loss"])
     np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
-    assert float(numpy(vae.beta.value)) == 1.0
+    assert float(numpy(vae.beta)) == 1.0
 
 
 def test_running_eagerly_gives_the_same_history():
