@@ -1,6 +1,7 @@
 """From an autoencoder to a variational autoencoder in Keras; taught in ``notebooks/``."""
 
 from vaekit import callbacks, datasets, evaluation, likelihoods, losses
+from vaekit.convert import to_vae
 from vaekit.layers import KLDivergence, Sampling
 from vaekit.models import VAE
 
@@ -15,6 +16,7 @@ __all__ = [
     "likelihoods",
     "losses",
     "plots",
+    "to_vae",
 ]
 
 

@@ -34,10 +34,10 @@ def check(vae, x, y, name):
 
 
 def _check_pair(vae, x, y, name):
-    _check_array(x, name, getattr(vae.encoder, "input_shape", None))
+    check_array(x, name, getattr(vae.encoder, "input_shape", None))
     if y is not None and y is not x:
         x, name = y, f"target of {name}"
-        _check_array(x, name, getattr(vae.decoder, "output_shape", None))
+        check_array(x, name, getattr(vae.decoder, "output_shape", None))
     likelihood, target = vae.likelihood, keras.ops.convert_to_numpy(x)
     low, high = target.min(), target.max()
     if low < likelihood.low or high > likelihood.high:
@@ -48,7 +48,8 @@ def _check_pair(vae, x, y, name):
         )
 
 
-def _check_array(array, name, expected):
+def check_array(array, name, expected):
+    """Raises unless ``array`` is floating-point, finite, not empty and fits ``expected``."""
     array = array if hasattr(array, "dtype") else np.asarray(array)  # a list, a table of pandas
     dtype = keras.utils.standardize_dtype(array.dtype)
     if "float" not in dtype:

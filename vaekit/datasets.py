@@ -1,5 +1,6 @@
 """The data of the course: 5,000 real MNIST digits that need no network, and all 70,000."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -95,12 +96,13 @@ def _cached_table():
 
     pixels, labels = mnist_data()
     table = np.column_stack([pixels, labels]).astype(np.uint8)
+    part = file.with_suffix(f".{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}.part")
         with open(part, "wb") as stream:
             np.save(stream, table)
         part.replace(file)  # whole or not at all, also with several processes
-    except OSError:
-        pass  # a read-only home: slower, never wrong
+    except OSError:  # a read-only home, a full disk: slower, never wrong
+        with contextlib.suppress(OSError):
+            part.unlink()
     return table

@@ -101,7 +101,7 @@ class VAE(keras.Model):
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
         self._sampling_z = False
         if outputs is not None:
-            self.build(encoder.input_shape)
+            self(keras.KerasTensor(encoder.input_shape))  # export wants a model that was called
 
     def build(self, input_shape):
         outputs = self.encoder.compute_output_spec(keras.KerasTensor(input_shape))
@@ -111,10 +111,12 @@ class VAE(keras.Model):
     # ---- the deterministic model, and sampling by name -------------------------------------
 
     def call(self, x, training=None):
-        z_mean, z_log_var = self.encode(x)
+        # JAX calls this method without Keras' context: layers learn of training from here alone.
+        z_mean, z_log_var, *_ = self.encoder(x, training=training)
         if not self._sampling_z:
-            return self.decoder(z_mean)
-        return SampledPass(self.decoder(self.sampling([z_mean, z_log_var])), z_mean, z_log_var)
+            return self.decoder(z_mean, training=training)
+        z = self.sampling([z_mean, z_log_var])
+        return SampledPass(self.decoder(z, training=training), z_mean, z_log_var)
 
     def encode(self, x):
         """The posterior q(z | x): ``(z_mean, z_log_var)``, each ``(batch, ...)``.
@@ -219,6 +221,19 @@ class VAE(keras.Model):
 
     # ---- shapes and files ------------------------------------------------------------------
 
+    # As functional models have them, so that a VAE can stand where an autoencoder stood.
+    @property
+    def input_shape(self):
+        return self.encoder.input_shape
+
+    @property
+    def output_shape(self):
+        return self.decoder.output_shape
+
+    @property
+    def output_names(self):
+        return self.decoder.output_names
+
     def save_own_variables(self, store):
         super().save_own_variables(store)
         for i, state in enumerate(self._seed_states()):
@@ -234,9 +249,15 @@ class VAE(keras.Model):
         """Keras saves no random state; without it Dropout would repeat its noise on resuming."""
         return [v for v in self.non_trainable_variables if v.name == "seed_generator_state"]
 
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return config and {**config, "optimizer_built": self.optimizer.built}
+
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
+        config = keras.saving.deserialize_keras_object(config)
+        built = config.pop("optimizer_built")
+        self.compile(**config)
+        if built:  # the file holds the optimizer's state only then
             self.optimizer.build(self.trainable_variables)
 
     def get_config(self):

@@ -45,9 +45,15 @@ np.savez(sys.argv[2], **everything(model))
 """
 
 
+def train():
+    model = functional_vae(seed=None)
+    model.optimizer.learning_rate = 0.05
+    return model.fit(X, X, epochs=8, **FIT).history
+
+
 @pytest.fixture(scope="module")
 def history():
-    return functional_vae(seed=None).fit(X, X, epochs=2, **FIT).history
+    return train()
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +71,11 @@ def saved_and_loaded(tmp_path_factory):
 
 
 def test_training_lowers_the_loss(history):
-    assert history["loss"][1] < history["loss"][0]
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
 
 
 def test_set_random_seed_twice_gives_identical_histories(history):
-    assert functional_vae(seed=None).fit(X, X, epochs=2, **FIT).history == history
+    assert train() == history
 
 
 def test_logged_loss_is_mse_plus_kl():

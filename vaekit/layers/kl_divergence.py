@@ -44,7 +44,7 @@ def gaussian_kl(z_mean, z_log_var):
     bound = MAX_LOG_VAR.get(dtype, DEFAULT_MAX_LOG_VAR)
     dtype = "float64" if dtype == "float64" else "float32"
     z_mean, z_log_var = ops.cast(z_mean, dtype), ops.cast(z_log_var, dtype)
-    capped = ops.minimum(z_log_var, bound)
+    capped = ops.minimum(z_log_var, ops.cast(bound, dtype))  # torch would make float64 float32
     slope = ops.expm1(capped)  # sigma^2 - 1, without cancellation near 0
     kl = 0.5 * (ops.square(z_mean) + slope - capped + slope * (z_log_var - capped))
     return ops.sum(kl, axis=tuple(range(1, len(kl.shape))))
@@ -101,7 +101,7 @@ class KLDivergence(keras.layers.Layer):
 
     def call(self, inputs):
         pair = isinstance(inputs, (tuple, list))  # one tensor of two rows is no pair
-        self.compute_output_shape([tuple(t.shape) for t in inputs] if pair else inputs.shape)
+        self.compute_output_shape([tuple(t.shape) for t in inputs] if pair else tuple(inputs.shape))
         z_mean, z_log_var = inputs
         self.add_loss(self.beta * ops.mean(gaussian_kl(z_mean, z_log_var)))
         return [z_mean, z_log_var]

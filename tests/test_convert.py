@@ -1,0 +1,211 @@
+"""A trained autoencoder becomes a VAE with the same inputs and outputs."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import vaekit
+from tests.autoencoders import KINDS, data, trained
+from vaekit import likelihoods
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def converted(request):
+    """(autoencoder, data, the autoencoder's weights before, the VAE) of every kind."""
+    autoencoder, x = trained(request.param)
+    before = [weight.copy() for weight in autoencoder.get_weights()]
+    return autoencoder, x, before, vaekit.to_vae(autoencoder, x, seed=0)
+
+
+def test_predictions_are_the_autoencoders_on_unseen_data(converted):
+    autoencoder, x, _, vae = converted
+    unseen = data(x.shape[1:], seed=5)
+    expected = autoencoder.predict(unseen, verbose=0)
+    error = np.abs(vae.predict(unseen, verbose=0) - expected).max()
+    assert error <= 1e-4 * np.ptp(expected)
+
+
+def test_shapes_and_names_are_the_autoencoders(converted):
+    autoencoder, x, _, vae = converted
+    assert vae.input_shape == (None, *x.shape[1:]) == vae.output_shape
+    if hasattr(autoencoder, "output_names"):
+        assert vae.encoder.inputs[0].name == autoencoder.inputs[0].name
+        assert vae.output_names == autoencoder.output_names
+
+
+def test_latents_have_variance_one_with_their_noise(converted):
+    _, x, _, vae = converted
+    z_mean, z_log_var = (ops.convert_to_numpy(t).reshape(len(x), -1) for t in vae.encode(x))
+    assert np.abs(z_mean.mean(axis=0)).max() < 0.02
+    total = z_mean.var(axis=0) + np.exp(z_log_var).mean(axis=0)
+    assert total == pytest.approx(np.ones_like(total), abs=0.1)
+
+
+def test_elbo_before_training_beats_any_constant_width(converted):
+    _, x, _, vae = converted
+    found = np.mean([vae.evaluate(x, verbose=0, return_dict=True)["loss"] for _ in range(5)])
+    z_mean = vae.encode(x)[0]
+    noise = keras.random.normal(ops.shape(z_mean), seed=1)
+    for sigma in (0.05, 0.1, 0.2, 0.4):
+        z_log_var = ops.full(ops.shape(z_mean), 2 * np.log(sigma))
+        log_p = vae.likelihood.log_prob(x, vae.decode(z_mean + sigma * noise))
+        constant = ops.mean(vaekit.losses.gaussian_kl(z_mean, z_log_var) - log_p)
+        assert found < float(constant) + 0.05
+
+
+def test_training_goes_on_and_leaves_the_autoencoder_alone(converted):
+    autoencoder, x, before, vae = converted
+    iterations = int(autoencoder.optimizer.iterations)
+    vae.fit(x, epochs=2, verbose=0)
+    vae.fit(x, x, epochs=1, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, autoencoder.get_weights(), strict=True))
+    assert int(autoencoder.optimizer.iterations) == iterations
+    assert vae.optimizer is not autoencoder.optimizer
+
+
+def test_converted_vae_is_saved_and_loaded(converted, tmp_path):
+    _, x, _, vae = converted
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert np.array_equal(loaded.predict(x, verbose=0), vae.predict(x, verbose=0))
+
+
+def test_optimizer_is_a_fresh_copy():
+    autoencoder, x = trained("linear")
+    autoencoder.compile(keras.optimizers.RMSprop(0.0123), loss="mse")
+    optimizer = vaekit.to_vae(autoencoder, x).optimizer
+    assert isinstance(optimizer, keras.optimizers.RMSprop)
+    assert float(optimizer.learning_rate) == pytest.approx(0.0123)
+
+
+@pytest.mark.parametrize("extension", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
+@pytest.mark.filterwarnings("ignore:.*Compiled the loaded model, but the compiled metrics")
+def test_autoencoder_from_a_file_is_converted(tmp_path, extension):
+    autoencoder, x = trained("sequential")
+    autoencoder.save(tmp_path / f"autoencoder.{extension}")
+    loaded = keras.saving.load_model(tmp_path / f"autoencoder.{extension}", compile=False)
+    vae = vaekit.to_vae(loaded, x)
+    assert vae.predict(x, verbose=0) == pytest.approx(autoencoder.predict(x, verbose=0), abs=1e-5)
+
+
+def test_pair_is_converted():
+    autoencoder, x = trained("nested")
+    pair = autoencoder.get_layer("encoder"), autoencoder.get_layer("decoder")
+    vae = vaekit.to_vae(pair, x)
+    assert vae.predict(x, verbose=0) == pytest.approx(autoencoder.predict(x, verbose=0), abs=1e-5)
+
+
+def test_sigmoid_moves_to_the_decoder_so_that_means_can_be_negative():
+    autoencoder, x = trained("nested")
+    vae = vaekit.to_vae(autoencoder, x)
+    z_mean = ops.convert_to_numpy(vae.encode(x)[0])
+    assert z_mean.min() < -0.5 and z_mean.max() > 0.5
+    assert any(isinstance(layer, layers.Activation) for layer in vae.decoder.layers)
+
+
+def test_dead_unit_costs_nothing_and_stays_at_the_prior():
+    autoencoder, x = trained("sequential", epochs=60)
+    kernel, bias = autoencoder.get_layer("code").get_weights()
+    bias[1] = -100.0
+    autoencoder.get_layer("code").set_weights([kernel, bias])
+    vae = vaekit.to_vae(autoencoder, x)
+    z_mean, z_log_var = map(ops.convert_to_numpy, vae.encode(x))
+    kl = 0.5 * (z_mean**2 + np.exp(z_log_var) - 1 - z_log_var).mean(axis=0)
+    assert kl.min() < 0.01 < 0.2 < kl.max()
+    assert vae.predict(x, verbose=0) == pytest.approx(autoencoder.predict(x, verbose=0), abs=1e-5)
+
+
+def test_more_latents_than_rows_and_repeated_units_do_not_break_the_whitening():
+    keras.utils.set_random_seed(0)
+    x, code = keras.Input((12,)), layers.Dense(5, name="half")
+    both = layers.Concatenate()([code(x), code(x)])  # rank 5 of 10
+    autoencoder = keras.Model(x, layers.Dense(12, activation="sigmoid")(both))
+    few = data((12,), n=8)
+    vae = vaekit.to_vae(autoencoder, few, bottleneck=autoencoder.layers[-2].name)
+    assert vae.latent_shape == (10,)
+    assert np.isfinite(vae.evaluate(few, verbose=0)).all()
+    unseen = data((12,), seed=3)
+    expected = autoencoder.predict(unseen, verbose=0)
+    assert np.abs(vae.predict(unseen, verbose=0) - expected).max() < 1e-4 * np.ptp(expected)
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [
+        ("binary_crossentropy", likelihoods.Bernoulli),
+        (keras.losses.BinaryCrossentropy(), likelihoods.Bernoulli),
+        ("mse", likelihoods.Gaussian),
+        (keras.losses.MeanSquaredError(name="mine"), likelihoods.Gaussian),
+        ("mae", likelihoods.Laplace),
+        (["mse"], likelihoods.Gaussian),
+    ],
+    ids=str,
+)
+def test_likelihood_follows_the_loss(loss, kind):
+    autoencoder, x = trained("sequential", loss)
+    assert type(vaekit.to_vae(autoencoder, x).likelihood) is kind
+
+
+def test_scale_is_fitted_on_the_residuals():
+    autoencoder, x = trained("linear", "mse")
+    residuals = x - autoencoder.predict(x, verbose=0)
+    expected = np.sqrt(np.mean(residuals**2))
+    assert vaekit.to_vae(autoencoder, x).likelihood.scale == pytest.approx(expected, rel=1e-4)
+    autoencoder.compile(loss="mae")
+    expected = np.mean(np.abs(residuals))
+    assert vaekit.to_vae(autoencoder, x).likelihood.scale == pytest.approx(expected, rel=1e-4)
+
+
+def test_logits_are_recognised():
+    autoencoder, x = trained("linear", keras.losses.BinaryCrossentropy(from_logits=True))
+    assert vaekit.to_vae(autoencoder, x).likelihood.from_logits
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("sequential", likelihoods.Bernoulli), ("linear", likelihoods.Gaussian)],
+)
+def test_likelihood_of_an_uncompiled_autoencoder_follows_its_last_activation(kind, expected):
+    model, shape = KINDS[kind]()
+    assert type(vaekit.to_vae(model, data(shape)).likelihood) is expected
+
+
+def test_likelihood_can_be_given():
+    autoencoder, x = trained("sequential")
+    given = likelihoods.Gaussian(0.3)
+    assert vaekit.to_vae(autoencoder, x, likelihood=given).likelihood is given
+
+
+def test_unknown_loss_names_the_argument():
+    autoencoder, x = trained("sequential", "cosine_similarity")
+    with pytest.raises(ValueError, match=r"no likelihood for the loss 'cosine_similarity'\. Pass"):
+        vaekit.to_vae(autoencoder, x)
+
+
+def test_wrong_data_are_refused():
+    autoencoder, x = trained("sequential")
+    with pytest.raises(ValueError, match=r"expects data of shape \(None, 12\).*\(300, 11\)"):
+        vaekit.to_vae(autoencoder, x[:, :11])
+    with pytest.raises(TypeError, match="floating-point"):
+        vaekit.to_vae(autoencoder, (x * 255).astype("uint8"))
+    with pytest.raises(ValueError, match="NaN"):
+        vaekit.to_vae(autoencoder, np.full_like(x, np.nan))
+    with pytest.raises(TypeError, match="expects x_train to be the array"):
+        vaekit.to_vae(autoencoder, "mnist.npz")
+
+
+def test_codes_that_are_not_finite_are_refused():
+    autoencoder, x = trained("linear")
+    autoencoder.layers[1].kernel.assign(autoencoder.layers[1].kernel * np.inf)
+    with pytest.raises(ValueError, match="expects finite codes"):
+        vaekit.to_vae(autoencoder, x)
+
+
+def test_model_that_does_more_than_its_halves_is_refused():
+    autoencoder, x = trained("subclassed")
+    autoencoder.call = lambda x: 0.5 * autoencoder.decoder(autoencoder.encoder(x))
+    autoencoder.predict_function = None
+    with pytest.raises(ValueError, match=r"does more than decoder\(encoder\(x\)\)"):
+        vaekit.to_vae(autoencoder, x)

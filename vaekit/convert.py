@@ -1,0 +1,296 @@
+"""A trained autoencoder becomes a VAE with the same inputs and outputs."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from vaekit import data_checks, likelihoods
+from vaekit.models import VAE
+from vaekit.split import split
+
+BATCH = 500  # examples at a time
+ROWS = 4000  # training examples that the width of the posterior is fitted on
+DECODINGS = 80_000  # how many decodings that fit may take
+STEP = 0.1  # of a finite difference, in standard deviations of the prior
+FLOOR = 1e-6  # of the largest variance of the codes: what is narrower counts as constant
+MOST_ROTATED = 16  # latent dimensions; turning more costs too many decodings
+
+
+def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None):
+    r"""A VAE with the inputs and outputs of a trained autoencoder, usable before any training.
+
+    ``vae.predict(x)`` equals ``autoencoder.predict(x)``. The codes are whitened: an affine map
+    is folded into the mean head and its inverse into the decoder's entrance. The posterior's
+    width follows from the curvature of the log-likelihood, and is regressed on the features
+    that the code is made of. The autoencoder is copied, and not touched.
+
+    Args:
+        autoencoder: a trained functional, Sequential or nested Keras model; a subclassed one
+            with ``encoder`` and ``decoder``; or the pair ``(encoder, decoder)``.
+        x_train: array ``(n, ...)``, what the autoencoder was trained on.
+        bottleneck: name of the layer that gives the code; None finds the narrowest hidden one.
+        likelihood: as for ``VAE``; None follows the autoencoder's loss (binary cross-entropy:
+            Bernoulli; squared error: Gaussian; absolute error: Laplace). Scales are fitted on
+            the residuals, also that of ``"gaussian"``; an object is taken as it is.
+        seed: int or None, for the noise of the VAE.
+
+    Returns:
+        A compiled ``VAE`` with a fresh copy of the autoencoder's optimizer.
+
+    Raises:
+        TypeError, ValueError: if the autoencoder cannot be cut, the data do not fit it, or its
+            loss is no likelihood; with the layers and the way out.
+
+    Source: the whitening and the Laplace estimate of the width are this course's own; the
+    curvature as a posterior precision: MacKay (1992), "A practical Bayesian framework".
+    """
+    halves = split(autoencoder, bottleneck)
+    if not hasattr(x_train, "shape"):
+        raise TypeError(
+            "to_vae expects x_train to be the array that the autoencoder was trained on, but got "
+            f"{type(x_train).__name__}. Make one of it, for example with np.stack."
+        )
+    x_train = ops.convert_to_numpy(x_train)
+    data_checks.check_array(x_train, "x_train", halves.encoder.input_shape)
+    codes = _predict(halves.encoder, x_train, 1)
+    if not np.isfinite(codes).all():
+        raise ValueError(
+            "to_vae expects finite codes, but the encoder gives NaN or infinity on x_train. "
+            "Scale x_train as it was for training the autoencoder."
+        )
+    shape = codes.shape[1:]
+    dead = _dead_units(halves.activation, codes)
+    encoder, heads = _encoder(halves, shape, dead)
+    decoder, entrance = _decoder(halves, shape, autoencoder)
+    rows = np.random.default_rng(0).permutation(len(x_train))[:ROWS]
+    codes = _dead_applied(halves.activation, dead, codes).reshape(len(codes), -1).astype("float64")
+    mean, forward, backward = _whitening(codes)
+    entrance.set_weights([backward, mean])
+    x, z = x_train[rows], (codes[rows] - mean) @ forward
+    parameters = _predict(decoder, z.reshape(-1, *shape))
+    if likelihood is None:
+        likelihood = _likelihood(autoencoder, decoder, x, parameters)
+    elif likelihood == "gaussian":
+        likelihood = likelihoods.Gaussian(_scale(x, parameters, 2))
+    likelihood = likelihoods.get(likelihood)
+    vae = VAE(encoder, decoder, likelihood, seed=seed)
+    data_checks.check(vae, x_train, None, "x_train")
+
+    def loss(z, x):
+        found = -likelihood.log_prob(x, _predict(decoder, z.reshape(-1, *shape)))
+        return ops.convert_to_numpy(found).astype("float64")
+
+    if z.shape[1] <= MOST_ROTATED:
+        turn = _principal_curvatures(loss, z, x)
+        forward, backward, z = forward @ turn, turn.T @ backward, z @ turn
+        entrance.set_weights([backward, mean])
+    log_var = _posterior_log_var(loss, z, x)
+    # The prior is N(0, I): let the codes *with* their posterior's width have variance 1.
+    scale = 1 / np.sqrt(z[: len(log_var)].var(axis=0) + np.exp(log_var).mean(axis=0))
+    forward, backward, z = forward * scale, backward / scale[:, None], z * scale
+    entrance.set_weights([backward, mean])
+    features = _predict(heads.features, x)
+    kernel, bias = _ridge(features[: len(log_var)], log_var + 2 * np.log(scale))
+    heads.log_var.set_weights([kernel, bias])
+    if heads.folded is not None:  # code = features @ kernel + bias, and z one affine map further
+        kernel, bias = (np.asarray(weight, "float64") for weight in heads.folded.get_weights())
+        heads.mean.set_weights([kernel @ forward, (bias - mean) @ forward])
+    else:
+        heads.mean.set_weights([forward, -mean @ forward])
+    _check_same(vae, autoencoder, x[:64])
+    vae.compile(_fresh_optimizer(autoencoder))
+    return vae
+
+
+class Heads(NamedTuple):
+    """The new layers of the encoder."""
+
+    mean: layers.Dense
+    log_var: layers.Dense
+    features: keras.Model  # x -> what the log-variance is read from, (batch, any)
+    folded: layers.Dense | None  # the autoencoder's own code layer, if ``mean`` takes its place
+
+
+def _encoder(halves, shape, dead):
+    x = halves.encoder.inputs[0]
+    features, code = halves.encoder.outputs
+    size = int(np.prod(shape))
+    folded = halves.head if isinstance(halves.head, layers.Dense) and len(shape) == 1 else None
+    if dead.any():
+        folded = None
+        code = code * (1.0 - dead) + halves.activation(code) * (1.0 * dead)
+    if folded is None:
+        code = layers.Flatten()(code)
+    if len(features.shape) != 2:
+        features = code if folded is None else layers.Flatten()(features)
+    mean = layers.Dense(size, name="posterior_mean")
+    log_var = layers.Dense(size, name="posterior_log_var")
+    outputs = [mean(features if folded is not None else code), log_var(features)]
+    if len(shape) > 1:
+        outputs = [layers.Reshape(shape)(output) for output in outputs]
+    encoder = keras.Model(x, outputs, name="encoder")
+    return encoder, Heads(mean, log_var, keras.Model(x, features), folded)
+
+
+def _decoder(halves, shape, autoencoder):
+    z = keras.Input(shape, name="z")
+    entrance = layers.Dense(int(np.prod(shape)), name="code")
+    code = entrance(layers.Flatten()(z) if len(shape) > 1 else z)
+    if len(shape) > 1:
+        code = layers.Reshape(shape)(code)
+    if halves.activation is not None:
+        code = halves.activation(code)
+    decoder = keras.Model(z, halves.decoder.call(code), name="decoder")
+    names = getattr(autoencoder, "output_names", None) or decoder.output_names
+    if names != decoder.output_names:  # the name of a nested decoder, say
+        decoder = keras.Model(z, layers.Identity(name=names[0])(decoder.outputs[0]), name="decoder")
+    return decoder, entrance
+
+
+def _predict(model, x, output=None):
+    """As ``predict``, without its setting up at each of many calls."""
+    if output is not None:
+        model = keras.Model(model.inputs, model.outputs[output])
+    parts = [model.predict_on_batch(x[i : i + BATCH]) for i in range(0, len(x), BATCH)]
+    return np.concatenate(parts)
+
+
+def _dead_units(activation, codes):
+    """Units whose activation is one constant on the training data, as of ReLU units that died.
+
+    They keep their activation in the encoder too, where it does no harm applied twice.
+    """
+    none = np.zeros(codes.shape[1:], bool)
+    if activation is None:
+        return none
+    once = ops.convert_to_numpy(activation(codes))
+    if not np.array_equal(once, ops.convert_to_numpy(activation(once))):
+        return none
+    return (once == once[:1]).all(axis=0)
+
+
+def _dead_applied(activation, dead, codes):
+    return np.where(dead, ops.convert_to_numpy(activation(codes)), codes) if dead.any() else codes
+
+
+def _whitening(codes):
+    """``mean, forward, backward`` with ``(codes - mean) @ forward`` of unit covariance.
+
+    ``backward`` is the exact inverse of ``forward``, also where the codes hardly vary: there
+    ``forward`` stays finite, so that such directions come out near 0 and decode to nothing.
+    """
+    mean = codes.mean(axis=0)
+    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes, rowvar=False, bias=True)))
+    widths = np.sqrt(np.maximum(variances, 0) + FLOOR * max(variances.max(), FLOOR))
+    return mean, axes / widths, (axes * widths).T
+
+
+def _principal_curvatures(loss, z, x):
+    """The rotation to the eigenvectors of the mean Hessian of the reconstruction loss.
+
+    N(0, I) looks the same from every side; from this one the posterior is closest to diagonal.
+    """
+    d = z.shape[1]
+    n = min(len(z), max(DECODINGS // (2 * d * d), 50))
+    z, x, steps = z[:n], x[:n], STEP * np.eye(d)
+    hessian = np.zeros((d, d))
+    for i in range(d):
+        for j in range(i + 1):
+            ahead = loss(z + steps[i] + steps[j], x) + loss(z - steps[i] - steps[j], x)
+            apart = loss(z + steps[i] - steps[j], x) + loss(z - steps[i] + steps[j], x)
+            hessian[i, j] = hessian[j, i] = np.mean(ahead - apart)
+    return np.linalg.eigh(hessian)[1]
+
+
+def _posterior_log_var(loss, z, x):
+    """A Laplace estimate of the posterior's log-variance along each axis: ``(n, d)``, at most 0.
+
+    The precision is 1, of the prior, plus the second derivative of the reconstruction loss,
+    times the factor that gives the lowest negative ELBO on these rows.
+    """
+    d = z.shape[1]
+    n = min(len(z), max(DECODINGS // (2 * d), 50))
+    z, x = z[:n], x[:n]
+    here = loss(z, x)
+    curvature = np.empty_like(z)
+    for i, step in enumerate(STEP * np.eye(d)):
+        curvature[:, i] = (loss(z + step, x) + loss(z - step, x) - 2 * here) / STEP**2
+    noise = np.random.default_rng(0).standard_normal(z.shape)
+
+    def log_var(factor):
+        return -np.log1p(factor * np.maximum(curvature, 0))
+
+    def nelbo(factor):
+        found = log_var(factor)
+        kl = 0.5 * (np.exp(found) - found).sum(axis=1)  # but for a constant
+        return np.mean(loss(z + np.exp(found / 2) * noise, x) + kl)
+
+    return log_var(min((0.5, 0.7, 1.0, 1.4, 2.0), key=nelbo))
+
+
+def _ridge(features, targets):
+    """Kernel and bias of the linear map to ``targets``, its penalty chosen on held-out rows."""
+    n = len(features)
+    fit, held = slice(0, n - n // 4), slice(n - n // 4, n)
+    features = features.reshape(n, -1).astype("float64")
+    centre, level = features[fit].mean(axis=0), targets[fit].mean(axis=0)
+    left, values, right = np.linalg.svd(features[fit] - centre, full_matrices=False)
+    best = None
+    for penalty in (values[0] ** 2 + 1e-12) * np.array([1e9, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5]):
+        weights = (values / (values**2 + penalty))[:, None] * (left.T @ (targets[fit] - level))
+        kernel = right.T @ weights
+        error = np.mean(((features[held] - centre) @ kernel + level - targets[held]) ** 2)
+        if best is None or error < best[0]:
+            best = error, kernel
+    return best[1], level - centre @ best[1]
+
+
+def _fresh_optimizer(autoencoder):
+    optimizer = getattr(autoencoder, "optimizer", None)
+    return type(optimizer).from_config(optimizer.get_config()) if optimizer else "adam"
+
+
+def _likelihood(autoencoder, decoder, x, parameters):
+    """The likelihood whose negative logarithm is the autoencoder's loss, up to a scale."""
+    loss = getattr(autoencoder, "loss", None)
+    if isinstance(loss, (list, dict)) and len(loss) == 1:
+        (loss,) = loss.values() if isinstance(loss, dict) else loss
+    if loss is None:  # not compiled, or a pair
+        last = getattr(decoder.layers[-1], "activation", None)
+        unit = x.min() >= 0 and x.max() <= 1 and last is keras.activations.sigmoid
+        loss = "binary_crossentropy" if unit else "mse"
+    loss = keras.losses.get(loss)
+    name = getattr(loss, "__name__", type(loss).__name__)
+    kind = name.replace("_", "").lower()
+    if kind == "binarycrossentropy":
+        return likelihoods.Bernoulli(from_logits=getattr(loss, "from_logits", False))
+    if kind == "meansquarederror":
+        return likelihoods.Gaussian(_scale(x, parameters, 2))
+    if kind == "meanabsoluteerror":
+        return likelihoods.Laplace(_scale(x, parameters, 1))
+    raise ValueError(
+        f"to_vae knows no likelihood for the loss {name!r}. Pass one: likelihood='bernoulli', "
+        "'gaussian', or an object of vaekit.likelihoods."
+    )
+
+
+def _scale(x, parameters, power):
+    """The scale of maximum likelihood for those residuals, kept above 0."""
+    return max(float(np.mean(np.abs(x - parameters) ** power) ** (1 / power)), 1e-6)
+
+
+def _check_same(vae, autoencoder, x):
+    """The last check of the promise, on a few rows."""
+    if isinstance(autoencoder, (tuple, list)):
+        expected = _predict(autoencoder[1], _predict(autoencoder[0], x))
+    else:
+        expected = _predict(autoencoder, x)
+    found = _predict(vae, x)
+    error = np.abs(found - expected).max()
+    if not error <= 1e-3 * max(np.ptp(expected), 1e-6):
+        raise ValueError(
+            f"The VAE's output differs from the autoencoder's by {error:.2g}: the model does more "
+            "than decoder(encoder(x)). Give the halves: to_vae((encoder, decoder), x)."
+        )
