@@ -29,8 +29,8 @@ test: .venv/ready
 
 test-backends: .venv/ready
 	@python3 tools/make_venv.py --backends
-	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest -p no:nbval tests -m "not tensorflow"
-	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest -p no:nbval tests -m "not tensorflow"
+	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest -p no:nbval -o addopts= tests -m "not tensorflow"
+	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest -p no:nbval -o addopts= tests -m "not tensorflow"
 
 notebooks: .venv/ready
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False $(NB)

@@ -44,7 +44,7 @@ def gaussian_kl(z_mean, z_log_var):
     bound = MAX_LOG_VAR.get(dtype, DEFAULT_MAX_LOG_VAR)
     dtype = "float64" if dtype == "float64" else "float32"
     z_mean, z_log_var = ops.cast(z_mean, dtype), ops.cast(z_log_var, dtype)
-    capped = ops.minimum(z_log_var, ops.cast(bound, dtype))  # torch would make float64 float32
+    capped = ops.minimum(z_log_var, bound)
     slope = ops.expm1(capped)  # sigma^2 - 1, without cancellation near 0
     kl = 0.5 * (ops.square(z_mean) + slope - capped + slope * (z_log_var - capped))
     return ops.sum(kl, axis=tuple(range(1, len(kl.shape))))

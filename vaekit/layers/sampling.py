@@ -51,7 +51,6 @@ class Sampling(keras.layers.Layer):
         self.compute_output_shape([tuple(t.shape) for t in inputs] if pair else tuple(inputs.shape))
         z_mean, z_log_var = inputs
         bound = MAX_LOG_VAR.get(self.compute_dtype, DEFAULT_MAX_LOG_VAR)
-        bound = ops.cast(bound, z_log_var.dtype)  # else torch makes float64 float32
         sigma = ops.exp(0.5 * ops.minimum(z_log_var, bound))
         epsilon = keras.random.normal(
             ops.shape(z_mean), dtype=self.compute_dtype, seed=self.seed_generator
