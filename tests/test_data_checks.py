@@ -127,7 +127,7 @@ def test_first_batch_of_a_torch_data_loader_outside_0_1(role):
         torch.utils.data.TensorDataset(torch.from_numpy(BAD)), batch_size=22
     )
     message = RANGE.format(f"first batch of {role}", MIN, MAX)
-    data = {"x": X, **{role: loader}}
+    data = {"x": X, role: loader}
     refuses(ValueError, message, fit, batch_size=None if role == "x" else 4, **data)
 
 
@@ -136,7 +136,7 @@ def test_first_batch_of_a_torch_data_loader_outside_0_1(role):
 def test_first_batch_of_a_tf_data_set_outside_0_1(role):
     import tensorflow as tf
 
-    data = {"x": X, **{role: tf.data.Dataset.from_tensor_slices(BAD).batch(22)}}
+    data = {"x": X, role: tf.data.Dataset.from_tensor_slices(BAD).batch(22)}
     message = RANGE.format(f"first batch of {role}", MIN, MAX)
     refuses(ValueError, message, fit, batch_size=None if role == "x" else 4, **data)
 

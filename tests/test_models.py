@@ -592,6 +592,19 @@ def test_batch_norm_moves_its_statistics_once_a_step():
     np.testing.assert_allclose(numpy(norm.moving_variance), moved, atol=1e-6)
 
 
+def test_batch_norm_of_the_decoder_moves_in_fit_only():
+    norm = layers.BatchNormalization(momentum=0.9)
+    z = keras.Input((2,))
+    decoder = keras.Model(z, layers.Dense(6, activation="sigmoid")(norm(z)))
+    vae = vaekit.VAE(tiny_encoder(log_var=QUIET), decoder)
+    vae.compile(frozen())
+    evaluate(vae, X)
+    np.testing.assert_array_equal(numpy(norm.moving_mean), np.zeros(2))
+    fit(vae, X, batch_size=22)
+    z_mean = numpy(vae.encode(X)[0])
+    np.testing.assert_allclose(numpy(norm.moving_mean), 0.1 * z_mean.mean(axis=0), atol=1e-6)
+
+
 def test_batch_norm_keeps_its_statistics_in_evaluate_and_predict():
     norm = layers.BatchNormalization()
     vae = tiny_vae([norm], optimizer=frozen())

@@ -1,9 +1,6 @@
 """VAE in files: saved, loaded in a new process, killed and resumed, exported."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -12,6 +9,7 @@ import pytest
 from keras import layers, ops
 
 import vaekit
+from tests.new_process import run_python
 from tests.tiny_models import (
     KERAS_WARNING,
     QUIET,
@@ -26,20 +24,6 @@ from tests.tiny_models import (
 )
 
 pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
-ROOT = str(Path(__file__).parents[1])
-
-
-def run(script, *args, options=()):
-    """Runs Python code in a new process; returns it when it has ended."""
-    return subprocess.run(
-        [sys.executable, *options, "-c", script, *map(str, args)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": ROOT, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def state(vae):
@@ -96,7 +80,7 @@ def resumed(tmp_path_factory):
     vae.save(folder / "vae.keras")
     np.savez(folder / "saved.npz", *state(vae))
     np.save(folder / "reconstruction.npy", vae.predict(X, verbose=0))
-    done = run(LOAD_AND_GO_ON, folder, options=["-W", "error"])
+    done = run_python(LOAD_AND_GO_ON, folder, options=["-W", "error"])
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
@@ -160,11 +144,11 @@ np.savez(f"{folder}/end.npz", *state(vae))
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no kill -9")
 def test_killed_and_resumed_ends_as_never_killed(tmp_path):
-    killed = run(TRAIN, tmp_path, "kill")
+    killed = run_python(TRAIN, tmp_path, "kill")
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     assert killed.stdout.split() == ["epoch", "0", "epoch", "1"]
     assert not (tmp_path / "end.npz").exists()
-    finished = run(TRAIN, tmp_path, "go on")
+    finished = run_python(TRAIN, tmp_path, "go on")
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert finished.stdout.split() == ["epoch", "1", "epoch", "2"]
     never_killed = noisy_vae()

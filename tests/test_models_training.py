@@ -1,15 +1,12 @@
 """VAE under the machinery of training: precision, compilation, data sets, several devices."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from tests.new_process import printed_by
 from tests.tiny_models import (
     QUIET,
     X,
@@ -100,9 +97,8 @@ def test_mixed_precision_learns_as_float32_does(set_policy, policy):
     for each in ("float32", policy):
         set_policy(each)
         optimizer = keras.optimizers.Adam(0.02)
-        vae = tiny_vae(
-            log_var=QUIET, optimizer=scaled(optimizer) if "_float16" in each else optimizer
-        )
+        optimizer = scaled(optimizer) if each == "mixed_float16" else optimizer
+        vae = tiny_vae(log_var=QUIET, optimizer=optimizer)
         losses.append(fit(vae, X, batch_size=11, epochs=15)["reconstruction_loss"])
     assert losses[0][-1] < losses[0][0] - 0.1
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
@@ -229,7 +225,6 @@ print(json.dumps({
     "penalty": [penalty, float(sum(deep.losses))],
     "moving_mean": np.abs(norm.get_weights()[2]).tolist(),
     "deterministic": bool(np.array_equal(deep(X), deep(X))),
-    "noise_steps": int(deep.sampling.seed_generator.state.numpy()[1]),
 }))
 """
 
@@ -237,18 +232,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def mirrored():
     """Trained on one and on two logical devices, in a process that can still divide its CPU."""
-    root = str(Path(__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", MIRRORED],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(printed_by(MIRRORED))
 
 
 @pytest.mark.tensorflow
@@ -288,3 +272,41 @@ def test_two_devices_move_batch_norm_and_leave_call_deterministic(mirrored):
 def test_xla_is_not_forced_on_two_devices(mirrored):
     # jit_compile=True under MirroredStrategy fails in TensorFlow itself (keras #19005).
     assert mirrored["jit_compile"] is False
+
+
+DATA_PARALLEL = """
+import json
+
+import keras
+import numpy as np
+from tests.tiny_models import QUIET, X, fit, tiny_vae
+
+
+def train():
+    sgd = keras.optimizers.SGD(0.1)
+    vae = tiny_vae(log_var=QUIET, optimizer=sgd, compiled={"metrics": ["mse"]})
+    logs = fit(vae, X[:20], batch_size=10, validation_data=X[:20])
+    return logs, np.concatenate([w.ravel() for w in vae.get_weights()])
+
+
+one_logs, one = train()
+keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+two_logs, two = train()
+print(json.dumps({
+    "devices": len(keras.distribution.list_devices()),
+    "one": one_logs,
+    "two": two_logs,
+    "largest_difference": float(np.abs(two - one).max()),
+}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="keras.distribution is for JAX")
+def test_data_parallel_on_jax_equals_one_device():
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    parallel = json.loads(printed_by(DATA_PARALLEL, **flags))
+    assert parallel["devices"] == 2
+    assert parallel["largest_difference"] < 1e-5
+    for name, values in parallel["one"].items():
+        assert parallel["two"][name] == pytest.approx(values, rel=1e-5)
