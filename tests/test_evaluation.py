@@ -17,7 +17,7 @@ def test_equals_the_smallest_of_scipys_distances(shape):
 
 def test_images_among_the_references_have_distance_0():
     """Where rounding makes some squared distances negative."""
-    references = RNG.uniform(size=(50, 28, 28)).astype("float32")
+    references = np.random.default_rng(0).uniform(size=(300, 10, 10)).astype("float32")
     found = nearest_distance(references[3:], references)
     assert np.all(np.isfinite(found))
     np.testing.assert_allclose(found, 0, atol=1e-5)

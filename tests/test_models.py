@@ -360,6 +360,19 @@ def test_elbo_with_a_bernoulli_likelihood():
     assert evaluate(vae, X)["reconstruction_loss"] == pytest.approx(reconstruction, rel=1e-5)
 
 
+def test_one_step_follows_the_gradient_summed_over_pixels_and_averaged_over_the_batch():
+    vae, (w, b, v, c) = linear_vae(QUIET, beta=0.7)
+    vae.compile(keras.optimizers.SGD(0.01))
+    mu = X.astype("float64") @ w + b
+    error = mu @ v + c - X  # of log N(x; m, 1) by m, negated
+    by_w = X.T @ (error @ v.T + 0.7 * mu) / len(X)
+    by_v = mu.T @ error / len(X)
+    fit(vae, X, batch_size=22)
+    new_w, new_v = vae.encoder.get_weights()[0], vae.decoder.get_weights()[0]
+    np.testing.assert_allclose(new_w, w - 0.01 * by_w, atol=1e-6)
+    np.testing.assert_allclose(new_v, v - 0.01 * by_v, atol=1e-6)
+
+
 def test_mean_over_the_noise_is_the_analytic_expectation():
     vae, (w, b, v, c) = linear_vae(log_var=-1.0)
     x, n, variance = X[:1].astype("float64"), 20_000, np.exp(-1.0)

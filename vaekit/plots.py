@@ -24,7 +24,7 @@ def image_rows(rows, title=None):
     rows = {name: _as_images(images) for name, images in rows.items()}
     columns = max(len(images) for images in rows.values())
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(0.8 * columns + 1.2, 0.85 * len(rows) + 0.3), squeeze=False
+        len(rows), columns, figsize=(0.6 * columns + 1.2, 0.65 * len(rows) + 0.35), squeeze=False
     )
     for axis in axes.flat:
         axis.axis("off")
@@ -46,7 +46,7 @@ def image_grid(images, columns=10, title=None):
     images = _as_images(images)
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(0.7 * columns, 0.7 * rows + 0.3), squeeze=False
+        rows, columns, figsize=(0.6 * columns, 0.6 * rows + 0.35), squeeze=False
     )
     for axis in axes.flat:
         axis.axis("off")
@@ -103,7 +103,7 @@ def latent_scatters(codes, labels, title=None):
     Returns:
         The ``matplotlib.figure.Figure``.
     """
-    figure, axes = plt.subplots(1, len(codes), figsize=(4.6 * len(codes), 4.4), squeeze=False)
+    figure, axes = plt.subplots(1, len(codes), figsize=(4 * len(codes), 3.9), squeeze=False)
     for axis, (name, z) in zip(axes[0], codes.items(), strict=True):
         draw_latents(axis, z, labels)
         axis.set_title(name, fontsize=10)
@@ -130,8 +130,10 @@ def draw_latents(axis, z, labels):
             axis.hist(own[:, 0], bins=40, histtype="step", color=color, label=str(label))
             continue
         axis.scatter(*own.T, s=5, color=color, alpha=0.5, linewidths=0)
-        box = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": color}
-        axis.text(*np.median(own, axis=0), str(label), ha="center", va="center", bbox=box)
+        box = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": color}
+        axis.text(
+            *np.median(own, axis=0), str(label), ha="center", va="center", bbox=box, fontsize=8
+        )
     axis.set_xlabel(names[0])
     axis.set_ylabel(names[1] if z.shape[1] == 2 else "images")
     if z.shape[1] == 1:
@@ -210,9 +212,9 @@ def _as_images(images):
 
 def _draw(axis, image):
     if image.shape[-1] == 1:
-        axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1)
+        axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     else:
-        axis.imshow(np.clip(image, 0, 1))
+        axis.imshow(np.clip(image, 0, 1), interpolation="nearest")
 
 
 def _finish(figure, title):

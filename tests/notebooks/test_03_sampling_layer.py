@@ -1,4 +1,4 @@
-"""The layer and the two gradients as notebook 03 writes them, against the package and exact values."""
+"""The layer and the two gradients of notebook 03, against the package and exact values."""
 
 import keras
 import numpy as np

@@ -1,0 +1,61 @@
+"""Whitening and Laplace's widths as notebook 07 writes them, against the converter's own."""
+
+import numpy as np
+import pytest
+
+from tests.notebooks.sketches import cells, definition
+from vaekit import convert
+
+NOTEBOOK = "07_convert"
+
+
+@pytest.fixture
+def codes():
+    rng = np.random.default_rng(0)
+    return rng.exponential(size=(500, 3)) @ rng.normal(size=(3, 3)) + [5.0, -2.0, 30.0]
+
+
+@pytest.fixture
+def laplace_sketch():
+    return definition(NOTEBOOK, "laplace_sketch", {"np": np})
+
+
+def test_the_sketch_whitens_as_the_converter_does(codes):
+    mean, forward, backward = definition(NOTEBOOK, "whitening_sketch", {"np": np})(codes)
+    own_mean, own_forward, own_backward = convert._whitening(codes)
+    np.testing.assert_allclose(mean, own_mean)
+    # The signs of eigenvectors are free; the products do not depend on them.
+    np.testing.assert_allclose(forward @ forward.T, own_forward @ own_forward.T, rtol=1e-3)
+    np.testing.assert_allclose(backward.T @ backward, own_backward.T @ own_backward, rtol=1e-3)
+
+
+def test_the_sketch_finds_the_widths_that_the_converter_finds(laplace_sketch):
+    """For a linear decoder with Gaussian noise, where the converter's factor is 1."""
+    z = np.random.default_rng(1).normal(size=(2000, 2))
+    x = z
+
+    def loss(z, x=x):
+        return 0.5 * np.sum(np.array([3.0, 40.0]) * (x - z) ** 2, axis=1)
+
+    expected = np.tile([1 / 4, 1 / 41], (2000, 1))
+    np.testing.assert_allclose(laplace_sketch(loss, z), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        np.exp(convert._posterior_log_var(loss, z, x)), expected, rtol=1e-9
+    )
+
+
+def test_a_loss_that_curves_down_gives_the_width_of_the_prior(laplace_sketch):
+    found = laplace_sketch(lambda z: -np.sum(z**2, axis=1), np.ones((4, 2)))
+    assert found == pytest.approx(np.ones((4, 2)))
+
+
+def test_every_refusal_name_the_way_out():
+    printed = {
+        cell["id"]: "".join("".join(output.get("text", "")) for output in cell["outputs"])
+        for cell in cells(NOTEBOOK)
+        if cell["id"] in ("skip", "loss")
+    }
+    assert "bottleneck=" in printed["skip"]
+    assert "likelihood='bernoulli'" in printed["loss"]
+    assert "Crop or resize" in printed["loss"]
+    assert "x / 255" in printed["loss"]
