@@ -2,6 +2,7 @@
 BIN := .venv/bin
 NB ?= $(sort $(wildcard notebooks/*.ipynb))
 PYTEST := $(BIN)/python -m pytest
+PYTEST_BACKENDS := .venv-backends/bin/python -m pytest -o addopts= tests --ignore=tests/notebooks -m "not tensorflow"
 JOBS ?= 2
 SCRUB := $(addprefix metadata.language_info.,version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer)
 # Silence TensorFlow, and use one way of rounding everywhere.
@@ -29,8 +30,8 @@ test: .venv/ready
 
 test-backends: .venv/ready
 	@python3 tools/make_venv.py --backends
-	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest -p no:nbval -o addopts= tests -m "not tensorflow"
-	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest -p no:nbval -o addopts= tests -m "not tensorflow"
+	KERAS_BACKEND=jax $(PYTEST_BACKENDS)
+	KERAS_BACKEND=torch $(PYTEST_BACKENDS)
 
 notebooks: .venv/ready
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False $(NB)

@@ -347,3 +347,10 @@ def test_a_decoder_whose_output_has_another_shape_than_the_data():
     vae.compile("adam", run_eagerly=True)
     with pytest.raises(ValueError, match=r"of one shape, but got .*6\) and .*5\)"):
         fit(vae, X)
+
+
+def test_an_encoder_that_adds_the_kl_itself():
+    x = keras.Input((4,))
+    heads = vaekit.KLDivergence()([keras.layers.Dense(2)(x), keras.layers.Dense(2)(x)])
+    with pytest.raises(ValueError, match="holds a KLDivergence layer, which would count it twice"):
+        vaekit.VAE(keras.Model(x, heads), tiny_decoder())

@@ -291,3 +291,10 @@ def test_all_70_000_digits():
     assert (x_train.shape, x_test.shape) == ((60_000, 28, 28, 1), (10_000, 28, 28, 1))
     assert (y_train.shape, y_test.shape) == ((60_000,), (10_000,))
     assert (x_train.min(), x_train.max()) == (0, 1)
+
+
+def test_load_mnist_refuses_scaled_images(tmp_path):
+    images, labels = np.zeros((2, 28, 28), "float32"), np.zeros(2, "uint8")
+    np.savez(tmp_path / "m.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    with pytest.raises(ValueError, match=r"expects grey values of 0 to 255 as uint8 .* float32"):
+        load_mnist(tmp_path / "m.npz")

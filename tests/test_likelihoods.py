@@ -8,11 +8,11 @@ from scipy import special, stats
 
 from tests.gradients import gradients
 from vaekit import likelihoods
-from vaekit.likelihoods import Bernoulli, Gaussian
+from vaekit.likelihoods import Bernoulli, Gaussian, Laplace
 
 FEW = settings(deadline=None, max_examples=15, derandomize=True)
 SHAPES = st.lists(st.integers(1, 4), min_size=2, max_size=4).map(tuple)
-EVERY_KIND = [Bernoulli(), Bernoulli(from_logits=True), Gaussian(), Gaussian(scale=0.1)]
+EVERY_KIND = [Bernoulli(), Bernoulli(True), Gaussian(), Gaussian(scale=0.1), Laplace(0.3)]
 RNG = np.random.default_rng(0)
 
 
@@ -273,3 +273,25 @@ def test_gaussian_refuses_a_scale_that_is_none(scale):
         f"Gaussian expects a finite scale > 0, but got {scale}. "
         "Give the standard deviation of the data around the decoder's output."
     )
+
+
+def test_laplace_is_scipys():
+    rng = np.random.default_rng(0)
+    x, mean = rng.normal(size=(2, 5, 3)).astype("float32")
+    found = ops.convert_to_numpy(Laplace(0.7).log_prob(x, mean))
+    expected = stats.laplace.logpdf(x.astype("float64"), mean, 0.7).sum(axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_laplace_samples_have_its_spread():
+    mean = ops.convert_to_tensor(np.full((200_000, 1), 2.0, "float32"))
+    drawn = ops.convert_to_numpy(Laplace(0.5).sample(mean, seed=1))
+    assert np.isfinite(drawn).all()
+    assert abs(drawn.mean() - 2.0) < 0.01
+    assert abs(np.abs(drawn - 2.0).mean() - 0.5) < 0.01
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
+def test_laplace_refuses_a_scale_that_is_none(scale):
+    with pytest.raises(ValueError, match="Laplace expects a finite scale > 0, but got"):
+        Laplace(scale)

@@ -21,7 +21,7 @@ __all__ = [
 
 
 def __getattr__(name):
-    # Matplotlib costs half a second to import, and training does not need it.
+    # Layers and models work without Matplotlib.
     if name == "plots":
         import importlib
 

@@ -49,7 +49,7 @@ def load_mnist(path=None):
 
     Raises:
         FileNotFoundError: if ``path`` is not there.
-        ValueError: if the file lacks an array.
+        ValueError: if the file lacks an array, or its images are not uint8.
         ConnectionError: if the download fails. The data are never switched silently.
     """
     if path is None:
@@ -75,6 +75,11 @@ def load_mnist(path=None):
                     "Give the mnist.npz that Keras downloads."
                 )
             x_train, y_train, x_test, y_test = (arrays[name] for name in names)
+        if x_train.dtype != np.uint8 or x_test.dtype != np.uint8:
+            raise ValueError(
+                f"load_mnist expects grey values of 0 to 255 as uint8 in {path}, but got "
+                f"{x_train.dtype} and {x_test.dtype}. Give the mnist.npz that Keras downloads."
+            )
     return (_images(x_train), y_train), (_images(x_test), y_test)
 
 

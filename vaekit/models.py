@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from vaekit import data_checks, likelihoods
-from vaekit.layers import Sampling
+from vaekit.layers import KLDivergence, Sampling
 from vaekit.losses import gaussian_kl
 
 SampledPass = namedtuple("SampledPass", ["parameters", "z_mean", "z_log_var"])
@@ -49,7 +49,8 @@ class VAE(keras.Model):
     Raises:
         TypeError: if encoder or decoder is not a Keras model, likelihood not a likelihood.
         ValueError: if a model is not built, the encoder has other outputs, the decoder takes
-            another latent shape, a latent axis is 0, or beta is negative.
+            another latent shape, a latent axis is 0, beta is negative, or the encoder holds a
+            ``KLDivergence`` layer.
 
     Example:
         >>> x = keras.Input((4,))
@@ -77,6 +78,11 @@ class VAE(keras.Model):
                     f"VAE expects a built {role}, but {model.name!r} has no weights yet. "
                     "Begin it with a keras.Input, or call it once on a batch."
                 )
+        if any(isinstance(layer, KLDivergence) for layer in getattr(encoder, "layers", ())):
+            raise ValueError(
+                f"VAE adds the KL itself, but {encoder.name!r} holds a KLDivergence layer, which "
+                "would count it twice. Build the encoder without that layer."
+            )
         if not beta >= 0:
             raise ValueError(f"VAE expects beta >= 0, but got {beta}. 1 gives the ELBO.")
         likelihood = likelihoods.get(likelihood)

@@ -39,9 +39,7 @@ def test_the_sketch_finds_the_widths_that_the_converter_finds(laplace_sketch):
 
     expected = np.tile([1 / 4, 1 / 41], (2000, 1))
     np.testing.assert_allclose(laplace_sketch(loss, z), expected, rtol=1e-9)
-    np.testing.assert_allclose(
-        np.exp(convert._posterior_log_var(loss, z, x)), expected, rtol=1e-9
-    )
+    np.testing.assert_allclose(np.exp(convert._posterior_log_var(loss, z, x)), expected, rtol=1e-9)
 
 
 def test_a_loss_that_curves_down_gives_the_width_of_the_prior(laplace_sketch):
@@ -49,7 +47,7 @@ def test_a_loss_that_curves_down_gives_the_width_of_the_prior(laplace_sketch):
     assert found == pytest.approx(np.ones((4, 2)))
 
 
-def test_every_refusal_name_the_way_out():
+def test_every_refusal_names_the_way_out():
     printed = {
         cell["id"]: "".join("".join(output.get("text", "")) for output in cell["outputs"])
         for cell in cells(NOTEBOOK)
