@@ -11,6 +11,7 @@ from keras import layers, ops
 import vaekit
 from tests.new_process import run_python
 from tests.tiny_models import (
+    EAGER,
     KERAS_WARNING,
     QUIET,
     X,
@@ -161,7 +162,7 @@ def test_killed_and_resumed_ends_as_never_killed(tmp_path):
 
 @pytest.mark.parametrize("trained", [False, True], ids=["fresh", "trained"])
 def test_saved_and_loaded(tmp_path, trained):
-    vae = tiny_vae([layers.BatchNormalization()], compiled={"metrics": ["mse"]})
+    vae = tiny_vae([layers.BatchNormalization()], compiled={"metrics": ["mse"], **EAGER})
     if trained:
         fit(vae, X)
     vae.save(tmp_path / "vae.keras")
@@ -213,7 +214,7 @@ def test_registered_subclassed_models_are_saved_and_loaded(tmp_path):
     encoder = TwoHeads()
     encoder(X[:1])
     vae = vaekit.VAE(encoder, tiny_decoder())
-    vae.compile("adam")
+    vae.compile("adam", **EAGER)
     fit(vae, X)
     vae.save(tmp_path / "vae.keras")
     loaded = keras.saving.load_model(tmp_path / "vae.keras")

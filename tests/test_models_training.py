@@ -8,6 +8,7 @@ import pytest
 
 from tests.new_process import printed_by
 from tests.tiny_models import (
+    EAGER,
     QUIET,
     X,
     assert_close_weights,
@@ -98,7 +99,7 @@ def test_mixed_precision_learns_as_float32_does(set_policy, policy):
         set_policy(each)
         optimizer = keras.optimizers.Adam(0.02)
         optimizer = scaled(optimizer) if each == "mixed_float16" else optimizer
-        vae = tiny_vae(log_var=QUIET, optimizer=optimizer)
+        vae = tiny_vae(log_var=QUIET, optimizer=optimizer, compiled=EAGER)
         losses.append(fit(vae, X, batch_size=11, epochs=15)["reconstruction_loss"])
     assert losses[0][-1] < losses[0][0] - 0.1
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
@@ -140,10 +141,10 @@ def without_cardinality(data):
 
 @pytest.mark.tensorflow
 def test_data_sets_train_as_the_array():
-    array = tiny_vae()
+    array = tiny_vae(compiled=EAGER)
     fit(array, X)
     for data in (batches(X), batches(X).map(lambda x: (x,)), batches(X, X)):
-        data_set = tiny_vae()
+        data_set = tiny_vae(compiled=EAGER)
         fit(data_set, data, batch_size=None)
         assert_close_weights(array, data_set)
 
