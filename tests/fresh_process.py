@@ -14,21 +14,26 @@ ROOT = Path(vaekit.__file__).parents[1]
 KERAS_AND_NUMPY = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
 
 
-def run_fresh(code, *arguments, cwd=None):
-    """What the code prints; an AssertionError with its traceback if it fails."""
+def end_of_fresh(code, *arguments, cwd=None, **environment):
+    """The process that ran the code, once it has ended, however it ended."""
     settings = {
         "KERAS_BACKEND": keras.config.backend(),
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "0",
     }
-    process = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-W", "error", "-W", KERAS_AND_NUMPY, "-c", code, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, **settings},
+        env={**os.environ, **settings, **environment},
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+def run_fresh(code, *arguments, cwd=None, **environment):
+    """What the code prints; an AssertionError with its traceback if it fails."""
+    process = end_of_fresh(code, *arguments, cwd=cwd, **environment)
     assert process.returncode == 0, process.stderr
     return process.stdout

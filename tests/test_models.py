@@ -8,7 +8,6 @@ from keras import layers, ops
 import vaekit
 from tests.tiny_models import (
     EAGER,
-    KERAS_WARNING,
     QUIET,
     X,
     assert_close_weights,
@@ -640,7 +639,6 @@ def test_early_stopping_acts_on_val_loss():
     assert len(fit(vae, X, epochs=9, validation_data=X, callbacks=[stop])["val_loss"]) == 2
 
 
-@pytest.mark.filterwarnings(KERAS_WARNING)
 def test_reduce_on_plateau_acts_on_val_loss():
     vae = tiny_vae(log_var=QUIET, optimizer=keras.optimizers.SGD(1e-8))
     reduce = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, min_delta=1e-3)

@@ -9,10 +9,9 @@ import pytest
 from keras import layers, ops
 
 import vaekit
-from tests.new_process import run_python
+from tests.fresh_process import end_of_fresh, run_fresh
 from tests.tiny_models import (
     EAGER,
-    KERAS_WARNING,
     QUIET,
     X,
     equal_weights,
@@ -23,8 +22,6 @@ from tests.tiny_models import (
     tiny_encoder,
     tiny_vae,
 )
-
-pytestmark = pytest.mark.filterwarnings(KERAS_WARNING)
 
 
 def state(vae):
@@ -53,7 +50,6 @@ def noisy_vae():
 
 LOAD_AND_GO_ON = """
 import sys
-import warnings
 
 import keras
 import numpy as np
@@ -62,7 +58,6 @@ from tests.test_models_files import X, fit, state
 
 folder = sys.argv[1]
 vae = keras.saving.load_model(f"{folder}/vae.keras", safe_mode=True)
-warnings.filterwarnings("ignore", "__array__ implementation")  # Keras, when variables are read
 loaded, reconstruction = state(vae), vae.predict(X, verbose=0)
 fit(vae, X)
 np.savez(f"{folder}/loaded.npz", *loaded)
@@ -81,8 +76,7 @@ def resumed(tmp_path_factory):
     vae.save(folder / "vae.keras")
     np.savez(folder / "saved.npz", *state(vae))
     np.save(folder / "reconstruction.npy", vae.predict(X, verbose=0))
-    done = run_python(LOAD_AND_GO_ON, folder, options=["-W", "error"])
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_fresh(LOAD_AND_GO_ON, folder)
     return folder
 
 
@@ -145,13 +139,11 @@ np.savez(f"{folder}/end.npz", *state(vae))
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no kill -9")
 def test_killed_and_resumed_ends_as_never_killed(tmp_path):
-    killed = run_python(TRAIN, tmp_path, "kill")
+    killed = end_of_fresh(TRAIN, tmp_path, "kill")
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     assert killed.stdout.split() == ["epoch", "0", "epoch", "1"]
     assert not (tmp_path / "end.npz").exists()
-    finished = run_python(TRAIN, tmp_path, "go on")
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    assert finished.stdout.split() == ["epoch", "1", "epoch", "2"]
+    assert run_fresh(TRAIN, tmp_path, "go on").split() == ["epoch", "1", "epoch", "2"]
     never_killed = noisy_vae()
     fit(never_killed, X, epochs=3)
     assert_equal_states(arrays(tmp_path / "end.npz"), state(never_killed))

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.new_process import printed_by
+from tests.fresh_process import run_fresh
 from tests.tiny_models import (
     EAGER,
     QUIET,
@@ -233,7 +233,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def mirrored():
     """Trained on one and on two logical devices, in a process that can still divide its CPU."""
-    return json.loads(printed_by(MIRRORED))
+    return json.loads(run_fresh(MIRRORED))
 
 
 @pytest.mark.tensorflow
@@ -306,7 +306,7 @@ print(json.dumps({
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="keras.distribution is for JAX")
 def test_data_parallel_on_jax_equals_one_device():
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    parallel = json.loads(printed_by(DATA_PARALLEL, **flags))
+    parallel = json.loads(run_fresh(DATA_PARALLEL, **flags))
     assert parallel["devices"] == 2
     assert parallel["largest_difference"] < 1e-5
     for name, values in parallel["one"].items():

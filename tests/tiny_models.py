@@ -9,9 +9,6 @@ import vaekit
 # Batches of 4 leave a ragged last one of 2.
 X = np.random.default_rng(0).uniform(0.05, 0.95, size=(22, 6)).astype("float32")
 EAGER = {"run_eagerly": True}  # nothing to trace: three times as fast for a few steps
-# Keras 3.15 reads its own TensorFlow variables in a way that NumPy 2 warns of, when it saves
-# a model or adapts a learning rate.
-KERAS_WARNING = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
 QUIET = -30.0  # a log-variance so small that the noise of z is lost in rounding
 
 
