@@ -141,7 +141,7 @@ def test_more_latents_than_rows_and_repeated_units_do_not_break_the_whitening():
         ("mae", likelihoods.Laplace),
         (["mse"], likelihoods.Gaussian),
     ],
-    ids=str,
+    ids=["bce", "bce-object", "mse", "mse-object", "mae", "in-a-list"],
 )
 def test_likelihood_follows_the_loss(loss, kind):
     autoencoder, x = trained("sequential", loss)
