@@ -132,5 +132,6 @@ def trained(kind, loss="mse", epochs=5):
     model, shape = KINDS[kind]()
     x = data(shape)
     model.compile("adam", loss=loss)
-    model.fit(x, x, epochs=epochs, batch_size=50, verbose=0)
+    if epochs:
+        model.fit(x, x, epochs=epochs, batch_size=50, verbose=0)
     return model, x

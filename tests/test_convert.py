@@ -1,5 +1,7 @@
 """A trained autoencoder becomes a VAE with the same inputs and outputs."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from keras import layers, ops
 
 import vaekit
 from tests.autoencoders import KINDS, data, trained
-from vaekit import likelihoods
+from tests.fresh_process import run_fresh
+from vaekit import convert, likelihoods
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -71,8 +74,75 @@ def test_converted_vae_is_saved_and_loaded(converted, tmp_path):
     assert np.array_equal(loaded.predict(x, verbose=0), vae.predict(x, verbose=0))
 
 
+LOAD_AND_GO_ON = """
+import sys
+
+import keras
+import numpy as np
+import vaekit
+
+folder = sys.argv[1]
+vae = keras.saving.load_model(f"{folder}/vae.keras", safe_mode=True)
+x, expected = np.load(f"{folder}/x.npy"), np.load(f"{folder}/expected.npy")
+print(np.abs(vae.predict(x, verbose=0) - expected).max() < 1e-6, type(vae.likelihood).__name__)
+vae.fit(x, epochs=1, verbose=0)
+"""
+
+
+def test_converted_vae_loads_and_trains_in_a_fresh_process(tmp_path):
+    autoencoder, x = trained("recurrent", epochs=0)
+    vae = vaekit.to_vae(autoencoder, x)
+    vae.save(tmp_path / "vae.keras")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "expected.npy", autoencoder.predict(x, verbose=0))
+    assert run_fresh(LOAD_AND_GO_ON, tmp_path).split() == ["True", "Gaussian"]
+
+
+@pytest.mark.tensorflow
+def test_converted_vae_is_exported(tmp_path):
+    import tensorflow as tf
+
+    autoencoder, x = trained("nested", epochs=0)
+    vae = vaekit.to_vae(autoencoder, x)
+    vae.export(tmp_path / "vae", verbose=False)
+    served = tf.saved_model.load(tmp_path / "vae").serve(x)
+    assert served.numpy() == pytest.approx(autoencoder.predict(x, verbose=0), abs=1e-5)
+
+
+def test_callbacks_work_on_a_converted_vae(tmp_path):
+    autoencoder, x = trained("nested", epochs=1)
+    vae = vaekit.to_vae(autoencoder, x)
+    run = vae.fit(
+        x,
+        validation_data=(x, x),
+        epochs=3,
+        verbose=0,
+        callbacks=[
+            vaekit.callbacks.KLWarmup(2),
+            keras.callbacks.EarlyStopping("val_loss", baseline=-1e9, patience=2),
+            keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras"),
+        ],
+    ).history
+    assert run["beta"] == [0.0, 0.5] and len(run["val_loss"]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.keras", "2.keras"]
+
+
+def test_compiled_state_of_the_autoencoder_is_untouched():
+    autoencoder, x = trained("sequential", epochs=1)
+
+    def state():
+        optimizer = [ops.convert_to_numpy(v).copy() for v in autoencoder.optimizer.variables]
+        return [*optimizer, autoencoder.evaluate(x, x, verbose=0)]
+
+    before, compiled = state(), autoencoder.get_compile_config()
+    vaekit.to_vae(autoencoder, x).fit(x, epochs=1, verbose=0)
+    assert len(before) > 8  # the learning rate, the iterations, Adam's moments
+    assert all(np.array_equal(a, b) for a, b in zip(before, state(), strict=True))
+    assert autoencoder.get_compile_config() == compiled
+
+
 def test_optimizer_is_a_fresh_copy():
-    autoencoder, x = trained("linear")
+    autoencoder, x = trained("linear", epochs=0)
     autoencoder.compile(keras.optimizers.RMSprop(0.0123), loss="mse")
     optimizer = vaekit.to_vae(autoencoder, x).optimizer
     assert isinstance(optimizer, keras.optimizers.RMSprop)
@@ -144,7 +214,7 @@ def test_more_latents_than_rows_and_repeated_units_do_not_break_the_whitening():
     ids=["bce", "bce-object", "mse", "mse-object", "mae", "in-a-list"],
 )
 def test_likelihood_follows_the_loss(loss, kind):
-    autoencoder, x = trained("sequential", loss)
+    autoencoder, x = trained("sequential", loss, epochs=0)
     assert type(vaekit.to_vae(autoencoder, x).likelihood) is kind
 
 
@@ -158,8 +228,18 @@ def test_scale_is_fitted_on_the_residuals():
     assert vaekit.to_vae(autoencoder, x).likelihood.scale == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(("name", "power"), [("gaussian", 2), ("laplace", 1)])
+def test_scale_of_a_named_likelihood_is_fitted_too(name, power):
+    autoencoder, x = trained("linear", "cosine_similarity")
+    residuals = np.abs(x - autoencoder.predict(x, verbose=0))
+    expected = np.mean(residuals**power) ** (1 / power)
+    likelihood = vaekit.to_vae(autoencoder, x, likelihood=name).likelihood
+    assert likelihood.scale == pytest.approx(expected, rel=1e-4)
+
+
 def test_logits_are_recognised():
-    autoencoder, x = trained("linear", keras.losses.BinaryCrossentropy(from_logits=True))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    autoencoder, x = trained("linear", loss, epochs=0)
     assert vaekit.to_vae(autoencoder, x).likelihood.from_logits
 
 
@@ -173,19 +253,19 @@ def test_likelihood_of_an_uncompiled_autoencoder_follows_its_last_activation(kin
 
 
 def test_likelihood_can_be_given():
-    autoencoder, x = trained("sequential")
+    autoencoder, x = trained("sequential", epochs=0)
     given = likelihoods.Gaussian(0.3)
     assert vaekit.to_vae(autoencoder, x, likelihood=given).likelihood is given
 
 
 def test_unknown_loss_names_the_argument():
-    autoencoder, x = trained("sequential", "cosine_similarity")
+    autoencoder, x = trained("sequential", "cosine_similarity", epochs=0)
     with pytest.raises(ValueError, match=r"no likelihood for the loss 'cosine_similarity'\. Pass"):
         vaekit.to_vae(autoencoder, x)
 
 
 def test_wrong_data_are_refused():
-    autoencoder, x = trained("sequential")
+    autoencoder, x = trained("sequential", epochs=0)
     with pytest.raises(ValueError, match=r"expects data of shape \(None, 12\).*\(300, 11\)"):
         vaekit.to_vae(autoencoder, x[:, :11])
     with pytest.raises(TypeError, match="floating-point"):
@@ -197,15 +277,56 @@ def test_wrong_data_are_refused():
 
 
 def test_codes_that_are_not_finite_are_refused():
-    autoencoder, x = trained("linear")
+    autoencoder, x = trained("linear", epochs=0)
     autoencoder.layers[1].kernel.assign(autoencoder.layers[1].kernel * np.inf)
     with pytest.raises(ValueError, match="expects finite codes"):
         vaekit.to_vae(autoencoder, x)
 
 
 def test_model_that_does_more_than_its_halves_is_refused():
-    autoencoder, x = trained("subclassed")
+    autoencoder, x = trained("subclassed", epochs=1)
     autoencoder.call = lambda x: 0.5 * autoencoder.decoder(autoencoder.encoder(x))
     autoencoder.predict_function = None
     with pytest.raises(ValueError, match=r"does more than decoder\(encoder\(x\)\)"):
         vaekit.to_vae(autoencoder, x)
+
+
+def test_progress_is_shown_only_when_it_takes_long(capsys, monkeypatch):
+    autoencoder, x = trained("sequential", epochs=0)
+    monkeypatch.setattr(convert, "PATIENCE", 1e9)
+    vaekit.to_vae(autoencoder, x)
+    monkeypatch.setattr(convert, "PATIENCE", -1)
+    vaekit.to_vae(autoencoder, x, verbose=0)
+    assert capsys.readouterr().out == ""
+    vaekit.to_vae(autoencoder, x)
+    out = capsys.readouterr().out
+    done, total = re.findall(r"(\d+)/(\d+)", out)[-1]
+    assert done == total and len(re.findall(r"\d+/\d+", out)) > 1
+
+
+@pytest.mark.parametrize("kind", ["sequential", "feature_map"])
+def test_wide_features_are_replaced_by_the_code(monkeypatch, kind):
+    monkeypatch.setattr(convert, "MOST_FEATURES", 6)
+    autoencoder, x = trained(kind, epochs=1)
+    vae = vaekit.to_vae(autoencoder, x)
+    size = int(np.prod(vae.latent_shape))
+    assert vae.encoder.get_layer("posterior_log_var").kernel.shape == (size, size)
+    assert vae.predict(x, verbose=0) == pytest.approx(autoencoder.predict(x, verbose=0), abs=1e-5)
+
+
+@pytest.mark.parametrize("width", [5, 200], ids=["narrow", "wide"])
+def test_ridge_finds_a_linear_map(width):
+    rng = np.random.default_rng(0)
+    features, true = rng.normal(size=(160, width)), rng.normal(size=(width, 2))
+    features[:, 5:] *= 1e-3  # of 200 features, 5 count
+    kernel, bias = convert._ridge(features, features @ true + [3.0, -1.0])
+    unseen = rng.normal(size=(50, width))
+    unseen[:, 5:] *= 1e-3
+    assert unseen @ kernel + bias == pytest.approx(unseen @ true + [3.0, -1.0], abs=0.1)
+
+
+def test_ridge_does_not_learn_noise():
+    rng = np.random.default_rng(0)
+    features, targets = rng.normal(size=(80, 200)), rng.normal(size=(80, 1))
+    kernel, _ = convert._ridge(features, targets)
+    assert np.abs(rng.normal(size=(50, 200)) @ kernel).std() < 0.5

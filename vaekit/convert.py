@@ -1,5 +1,6 @@
 """A trained autoencoder becomes a VAE with the same inputs and outputs."""
 
+import time
 from typing import NamedTuple
 
 import keras
@@ -16,15 +17,18 @@ DECODINGS = 80_000  # how many decodings that fit may take
 STEP = 0.1  # of a finite difference, in standard deviations of the prior
 FLOOR = 1e-6  # of the largest variance of the codes: what is narrower counts as constant
 MOST_ROTATED = 16  # latent dimensions; turning more costs too many decodings
+MOST_FEATURES = 2048  # that a width is regressed on; where there are more, on the code instead
+PATIENCE = 2.0  # seconds until progress is shown
 
 
-def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None):
+def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, verbose=1):
     r"""A VAE with the inputs and outputs of a trained autoencoder, usable before any training.
 
     ``vae.predict(x)`` equals ``autoencoder.predict(x)``. The codes are whitened: an affine map
     is folded into the mean head and its inverse into the decoder's entrance. The posterior's
     width follows from the curvature of the log-likelihood, and is regressed on the features
-    that the code is made of. The autoencoder is copied, and not touched.
+    that the code is made of. The autoencoder is copied, and not touched. Memory grows with
+    the number of codes and the square of the latent size alone.
 
     Args:
         autoencoder: a trained functional, Sequential or nested Keras model; a subclassed one
@@ -33,11 +37,13 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None):
         bottleneck: name of the layer that gives the code; None finds the narrowest hidden one.
         likelihood: as for ``VAE``; None follows the autoencoder's loss (binary cross-entropy:
             Bernoulli; squared error: Gaussian; absolute error: Laplace). Scales are fitted on
-            the residuals, also that of ``"gaussian"``; an object is taken as it is.
+            the residuals, also by name; an object is taken as it is.
         seed: int or None, for the noise of the VAE.
+        verbose: 1 shows progress once the conversion has taken two seconds, 0 never.
 
     Returns:
-        A compiled ``VAE`` with a fresh copy of the autoencoder's optimizer.
+        A compiled ``VAE`` with a fresh copy of the autoencoder's optimizer. A smaller learning
+        rate than that of a first training serves ``vae.fit`` better.
 
     Raises:
         TypeError, ValueError: if the autoencoder cannot be cut, the data do not fit it, or its
@@ -54,7 +60,9 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None):
         )
     x_train = ops.convert_to_numpy(x_train)
     data_checks.check_array(x_train, "x_train", halves.encoder.input_shape)
-    codes = _predict(halves.encoder, x_train, 1)
+    progress = _Progress(len(x_train), halves.encoder.outputs[1].shape, verbose)
+    code = keras.Model(halves.encoder.inputs[0], halves.encoder.outputs[1])
+    codes = _predict(code, x_train, progress)
     if not np.isfinite(codes).all():
         raise ValueError(
             "to_vae expects finite codes, but the encoder gives NaN or infinity on x_train. "
@@ -69,17 +77,19 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None):
     mean, forward, backward = _whitening(codes)
     entrance.set_weights([backward, mean])
     x, z = x_train[rows], (codes[rows] - mean) @ forward
-    parameters = _predict(decoder, z.reshape(-1, *shape))
+    parameters = _predict(decoder, z.reshape(-1, *shape), progress)
     if likelihood is None:
         likelihood = _likelihood(autoencoder, decoder, x, parameters)
     elif likelihood == "gaussian":
         likelihood = likelihoods.Gaussian(_scale(x, parameters, 2))
+    elif likelihood == "laplace":
+        likelihood = likelihoods.Laplace(_scale(x, parameters, 1))
     likelihood = likelihoods.get(likelihood)
     vae = VAE(encoder, decoder, likelihood, seed=seed)
     data_checks.check(vae, x_train, None, "x_train")
 
     def loss(z, x):
-        found = -likelihood.log_prob(x, _predict(decoder, z.reshape(-1, *shape)))
+        found = -likelihood.log_prob(x, _predict(decoder, z.reshape(-1, *shape), progress))
         return ops.convert_to_numpy(found).astype("float64")
 
     if z.shape[1] <= MOST_ROTATED:
@@ -91,8 +101,8 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None):
     scale = 1 / np.sqrt(z[: len(log_var)].var(axis=0) + np.exp(log_var).mean(axis=0))
     forward, backward, z = forward * scale, backward / scale[:, None], z * scale
     entrance.set_weights([backward, mean])
-    features = _predict(heads.features, x)
-    kernel, bias = _ridge(features[: len(log_var)], log_var + 2 * np.log(scale))
+    features = _predict(heads.features, x[: len(log_var)], progress)
+    kernel, bias = _ridge(features, log_var + 2 * np.log(scale))
     heads.log_var.set_weights([kernel, bias])
     if heads.folded is not None:  # code = features @ kernel + bias, and z one affine map further
         kernel, bias = (np.asarray(weight, "float64") for weight in heads.folded.get_weights())
@@ -101,6 +111,7 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None):
         heads.mean.set_weights([forward, -mean @ forward])
     _check_same(vae, autoencoder, x[:64])
     vae.compile(_fresh_optimizer(autoencoder))
+    progress.finish()
     return vae
 
 
@@ -123,11 +134,12 @@ def _encoder(halves, shape, dead):
         code = code * (1.0 - dead) + halves.activation(code) * (1.0 * dead)
     if folded is None:
         code = layers.Flatten()(code)
-    if len(features.shape) != 2:
-        features = code if folded is None else layers.Flatten()(features)
     mean = layers.Dense(size, name="posterior_mean")
     log_var = layers.Dense(size, name="posterior_log_var")
-    outputs = [mean(features if folded is not None else code), log_var(features)]
+    means = mean(code if folded is None else features)
+    if len(features.shape) != 2 or features.shape[1] > MOST_FEATURES:
+        features = code
+    outputs = [means, log_var(features)]
     if len(shape) > 1:
         outputs = [layers.Reshape(shape)(output) for output in outputs]
     encoder = keras.Model(x, outputs, name="encoder")
@@ -149,12 +161,41 @@ def _decoder(halves, shape, autoencoder):
     return decoder, entrance
 
 
-def _predict(model, x, output=None):
-    """As ``predict``, without compiling a function for each of many small models."""
-    if output is not None:
-        model = keras.Model(model.inputs[0], model.outputs[output])
-    parts = [model(x[i : i + BATCH], training=False) for i in range(0, len(x), BATCH)]
-    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+class _Progress:
+    """A bar over the examples that have passed an encoder or a decoder."""
+
+    def __init__(self, n, code_shape, verbose):
+        d, rows = int(np.prod(code_shape[1:])), min(n, ROWS)
+        turning = 2 * d * (d + 1) * _affordable(rows, 2 * d * d) if d <= MOST_ROTATED else 0
+        self.total = n + rows + turning + (2 * d + 7) * _affordable(rows, 2 * d)
+        self.bar = keras.utils.Progbar(self.total, verbose=verbose, interval=1, unit_name="example")
+        self.done, self.shown, self.start = 0, False, time.perf_counter()
+
+    def add(self, n):
+        self.done = min(self.done + n, self.total - 1)
+        if self.shown or time.perf_counter() - self.start > PATIENCE:
+            self.shown = True
+            self.bar.update(self.done)
+
+    def finish(self):
+        if self.shown:
+            self.bar.update(self.total, finalize=True)
+
+
+def _affordable(n, decodings):
+    """How many of ``n`` examples may be decoded that many times."""
+    return min(n, max(DECODINGS // decodings, 50))
+
+
+def _predict(model, x, progress):
+    """As ``predict``, in batches of one size, so that nothing is compiled twice."""
+    parts = []
+    for i in range(0, len(x), BATCH):
+        batch = x[i : i + BATCH]
+        whole = np.resize(batch, (BATCH, *batch.shape[1:]))  # repeats what it has
+        parts.append(model.predict_on_batch(whole)[: len(batch)])
+        progress.add(len(batch))
+    return np.concatenate(parts)
 
 
 def _dead_units(activation, codes):
@@ -193,7 +234,7 @@ def _principal_curvatures(loss, z, x):
     N(0, I) looks the same from every side; from this one the posterior is closest to diagonal.
     """
     d = z.shape[1]
-    n = min(len(z), max(DECODINGS // (2 * d * d), 50))
+    n = _affordable(len(z), 2 * d * d)
     z, x, steps = z[:n], x[:n], STEP * np.eye(d)
     hessian = np.zeros((d, d))
     for i in range(d):
@@ -211,7 +252,7 @@ def _posterior_log_var(loss, z, x):
     times the factor that gives the lowest negative ELBO on these rows.
     """
     d = z.shape[1]
-    n = min(len(z), max(DECODINGS // (2 * d), 50))
+    n = _affordable(len(z), 2 * d)
     z, x = z[:n], x[:n]
     here = loss(z, x)
     curvature = np.empty_like(z)
@@ -236,11 +277,14 @@ def _ridge(features, targets):
     fit, held = slice(0, n - n // 4), slice(n - n // 4, n)
     features = features.reshape(n, -1).astype("float64")
     centre, level = features[fit].mean(axis=0), targets[fit].mean(axis=0)
-    left, values, right = np.linalg.svd(features[fit] - centre, full_matrices=False)
+    x, y = features[fit] - centre, targets[fit] - level
+    wide = x.shape[1] > len(x)  # then X'(XX' + pI)^-1 is the smaller system than (X'X + pI)^-1 X'
+    values, axes = np.linalg.eigh(x @ x.T if wide else x.T @ x)
+    projected = axes.T @ (y if wide else x.T @ y)
     best = None
-    for penalty in (values[0] ** 2 + 1e-12) * np.array([1e9, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5]):
-        weights = (values / (values**2 + penalty))[:, None] * (left.T @ (targets[fit] - level))
-        kernel = right.T @ weights
+    for penalty in (values[-1] + 1e-12) * np.array([1e9, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5]):
+        kernel = axes @ (projected / (np.maximum(values, 0) + penalty)[:, None])
+        kernel = x.T @ kernel if wide else kernel
         error = np.mean(((features[held] - centre) @ kernel + level - targets[held]) ** 2)
         if best is None or error < best[0]:
             best = error, kernel
@@ -287,7 +331,7 @@ def _check_same(vae, autoencoder, x):
         expected = autoencoder[1].predict(autoencoder[0].predict(x, verbose=0), verbose=0)
     else:
         expected = autoencoder.predict(x, verbose=0)
-    found = _predict(vae, x)
+    found = ops.convert_to_numpy(vae(x, training=False))
     error = np.abs(found - expected).max()
     if not error <= 1e-3 * max(np.ptp(expected), 1e-6):
         raise ValueError(
