@@ -105,8 +105,8 @@ def test_converted_vae_is_exported(tmp_path):
     autoencoder, x = trained("nested", epochs=0)
     vae = vaekit.to_vae(autoencoder, x)
     vae.export(tmp_path / "vae", verbose=False)
-    served = tf.saved_model.load(tmp_path / "vae").serve(x)
-    assert served.numpy() == pytest.approx(autoencoder.predict(x, verbose=0), abs=1e-5)
+    served = tf.saved_model.load(tmp_path / "vae")
+    assert served.serve(x).numpy() == pytest.approx(autoencoder.predict(x, verbose=0), abs=1e-5)
 
 
 def test_callbacks_work_on_a_converted_vae(tmp_path):
