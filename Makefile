@@ -4,12 +4,13 @@ NB ?= $(sort $(wildcard notebooks/*.ipynb))
 PYTEST := $(BIN)/python -m pytest
 PYTEST_BACKENDS := .venv-backends/bin/python -m pytest -o addopts= tests --ignore=tests/notebooks -m "not tensorflow"
 JOBS ?= 2
+MNIST ?=
 SCRUB := $(addprefix metadata.language_info.,version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer)
 # Silence TensorFlow, and use one way of rounding everywhere.
 export TF_CPP_MIN_LOG_LEVEL = 3
 export TF_ENABLE_ONEDNN_OPTS = 0
 
-.PHONY: lab test test-backends notebooks check-notebook lint lock help
+.PHONY: lab test test-backends notebooks check-notebook bench-quality lint lock help
 
 help:
 	@echo "make lab             open the course in JupyterLab (ARGS=... is passed on)"
@@ -17,6 +18,7 @@ help:
 	@echo "make test-backends   run the tests of vaekit on JAX and on PyTorch"
 	@echo "make notebooks       execute the notebooks in place, refresh outputs and figures"
 	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   run one, compare its outputs"
+	@echo "make bench-quality   reproduce the numbers of a public homework on full MNIST (MNIST=mnist.npz)"
 	@echo "make lint            check the code and the notebooks with ruff"
 
 .venv/ready: requirements.lock pyproject.toml tools/make_venv.py
@@ -40,6 +42,9 @@ notebooks: .venv/ready
 
 check-notebook: .venv/ready
 	$(PYTEST) $(NB)
+
+bench-quality: .venv/ready
+	$(BIN)/python benchmarks/quality.py $(if $(MNIST),--mnist "$(MNIST)")
 
 lint: .venv/ready
 	$(BIN)/ruff check .

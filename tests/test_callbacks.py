@@ -1,11 +1,13 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
-from tests.tiny_models import frozen, tiny_decoder, tiny_encoder
+from tests.tiny_models import fit, frozen, tiny_decoder, tiny_encoder, tiny_vae
 from vaekit import VAE, KLDivergence
-from vaekit.callbacks import KLWarmup
+from vaekit.callbacks import CollapseWarning, CyclicalKLWarmup, KLWarmup
 
 X = np.random.default_rng(0).uniform(0.1, 0.9, size=(8, 6)).astype("float32")
 JIT = pytest.mark.skipif(
@@ -157,3 +159,131 @@ def test_a_model_without_beta_is_refused_before_training():
         "neither."
     )
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+# ---- cycles ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ({"cycle": 4, "cycles": 2}, [0, 0.5, 1, 1, 0, 0.5, 1, 1, 1, 1]),
+        ({"cycle": 2, "cycles": 2, "rise": 1.0, "start": 1, "end": 5}, [1, 3, 1, 3, 5]),
+        ({"cycle": 5, "cycles": 1, "rise": 0.4, "end": 2}, [0, 1, 2, 2, 2, 2]),
+        ({"cycle": 1}, [0, 0, 0, 0, 1, 1]),
+    ],
+)
+def test_cyclical_beta_climbs_stays_falls_back_and_ends_at_the_end(arguments, expected):
+    callback = CyclicalKLWarmup(**arguments)
+    assert [callback.beta_at(epoch) for epoch in range(len(expected))] == expected
+
+
+def test_cyclical_beta_is_used_and_logged():
+    model = vae(run_eagerly=True)
+    cycles = CyclicalKLWarmup(cycle=2, cycles=2, end=3.0)
+    history = model.fit(X, epochs=5, batch_size=4, verbose=0, callbacks=[cycles]).history
+    assert history["beta"] == [0.0, 3.0, 0.0, 3.0, 3.0]
+    charged = np.multiply([0, 3, 0, 3, 3], history["kl_loss"])
+    expected = np.add(history["reconstruction_loss"], charged)
+    np.testing.assert_allclose(history["loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(0, 4, 0.5), (4, 0, 0.5), (4, 4, 0.0), (4, 4, 1.5), (float("nan"), 4, 0.5)]
+)
+def test_cycles_out_of_range(arguments):
+    with pytest.raises(ValueError) as caught:
+        CyclicalKLWarmup(*arguments)
+    assert str(caught.value) == (
+        "CyclicalKLWarmup expects cycle > 0, cycles > 0 and rise in (0, 1], but got "
+        "{}, {} and {}.".format(*arguments)
+    )
+
+
+def test_cyclical_errors_name_the_class():
+    with pytest.raises(ValueError, match=r"^CyclicalKLWarmup expects start >= 0 and end >= 0"):
+        CyclicalKLWarmup(4, start=-1.0)
+
+
+# ---- collapse --------------------------------------------------------------------------------
+
+
+def warned_epochs(kls, betas=None, **arguments):
+    """The epochs, from 0, at whose end the callback warns."""
+    model = tiny_vae(optimizer=None)
+    callback = CollapseWarning(**arguments)
+    callback.set_model(model)
+    callback.on_train_begin()
+    warned = []
+    for epoch, (kl, beta) in enumerate(zip(kls, betas or [1.0] * len(kls), strict=True)):
+        model.beta.assign(beta)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            callback.on_epoch_end(epoch, {"kl_loss": kl})
+        warned += [epoch for warning in caught if warning.category is UserWarning]
+    return warned
+
+
+@pytest.mark.parametrize(
+    "kls, betas, arguments, expected",
+    [
+        ([0.01] * 6, None, {}, [2]),  # not the first epoch, two in a row, once
+        ([0.01] * 6, None, {"patience": 4}, [4]),
+        ([0.01, 0.01, 0.5, 0.01, 0.01], None, {}, [4]),  # in a row
+        ([0.09] * 4, None, {"threshold": 0.05}, []),
+        ([5.0] * 4, None, {}, []),
+        ([0.01] * 5, [0.0] * 5, {}, []),  # nothing is charged
+        ([0.01] * 5, [0.0, 0.2, 0.4, 0.6, 0.8], {}, []),  # warm-up
+        ([0.01] * 5, [0.0, 0.5, 1.0, 1.0, 1.0], {}, [4]),  # collapsed after it
+    ],
+)
+def test_when_the_collapse_warning_comes(kls, betas, arguments, expected):
+    assert warned_epochs(kls, betas, **arguments) == expected
+
+
+def collapsing(beta, *callbacks):
+    """The history of a small VAE on two well-separated kinds of data."""
+    x = np.repeat(np.array([[0.05] * 6, [0.95] * 6], "float32"), 128, axis=0)
+    model = tiny_vae(optimizer=keras.optimizers.Adam(0.02), beta=beta)
+    return fit(model, x, batch_size=16, epochs=8, shuffle=True, callbacks=list(callbacks))
+
+
+def test_a_loss_like_a_mean_over_784_pixels_warns_in_each_training_and_names_the_cures():
+    callback = CollapseWarning()
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="collapsed") as caught:
+            assert collapsing(784.0, callback)["kl_loss"][-1] < 0.1
+        (message,) = (str(w.message) for w in caught if w.category is UserWarning)
+        assert message.startswith("The posterior has collapsed: kl_loss is 0.0")
+        assert message.endswith(
+            "with beta = 784, so z tells the decoder nothing about x. Sum the reconstruction loss "
+            "over pixels instead of averaging it, lower beta, begin with callbacks.KLWarmup, or "
+            "set VAE(..., free_bits=0.1)."
+        )
+
+
+def test_a_healthy_training_does_not_warn():
+    """Warnings are errors here."""
+    assert collapsing(1.0, CollapseWarning())["kl_loss"][-1] > 0.3
+    collapsing(1.0, KLWarmup(16), CollapseWarning())
+
+
+@pytest.mark.parametrize("threshold, patience", [(0, 2), (float("nan"), 2), (0.1, 0)])
+def test_collapse_warning_out_of_range(threshold, patience):
+    with pytest.raises(ValueError) as caught:
+        CollapseWarning(threshold, patience)
+    assert str(caught.value) == (
+        "CollapseWarning expects threshold > 0 and patience > 0, but got "
+        f"{threshold} and {patience}."
+    )
+
+
+def test_collapse_warning_wants_a_vae():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(6)], name="plain")
+    model.compile("adam", "mse")
+    with pytest.raises(ValueError) as caught:
+        model.fit(X, X, verbose=0, callbacks=[CollapseWarning()])
+    assert str(caught.value) == (
+        "CollapseWarning expects a vaekit.VAE, whose logs have kl_loss, but got 'plain' of type "
+        "Sequential."
+    )

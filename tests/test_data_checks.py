@@ -8,11 +8,20 @@ import pytest
 from keras import layers
 
 import vaekit
-from tests.tiny_models import X, equal_weights, evaluate, fit, tiny_decoder, tiny_encoder, tiny_vae
+from tests.tiny_models import (
+    EAGER,
+    X,
+    equal_weights,
+    evaluate,
+    fit,
+    tiny_decoder,
+    tiny_encoder,
+    tiny_vae,
+)
 
 RANGE = (
     "The Bernoulli likelihood expects data in [0, 1], but the {} has min {:g} and max {:g}. "
-    "Scale it (images: x / 255), or use VAE(..., likelihood='gaussian')."
+    "Scale it (images: x / 255), or choose likelihood='gaussian'."
 )
 NOT_FINITE = (
     "VAE expects finite data, but the {} holds NaN or infinity. "
@@ -25,6 +34,10 @@ SHAPE = (
 INTEGERS = (
     "VAE expects floating-point data, but the {} is {}. "
     "Convert it, for images with x.astype('float32') / 255."
+)
+OUTPUT = (
+    "{} expects a decoder output of shape {} for {} of shape {}, but got {}. Reshape the data (a "
+    "missing channel axis is added by x[..., None]), or change the decoder's last layer."
 )
 BAD = (X * 255).astype("float32")
 MIN, MAX = BAD.min(), BAD.max()
@@ -189,7 +202,7 @@ def test_data_of_another_shape(shape):
 
 
 def test_a_target_of_another_shape():
-    message = SHAPE.format((None, 6), "target of x", (22, 5))
+    message = OUTPUT.format("Bernoulli", (22, 5), "the target of x", (22, 5), (None, 6))
     refuses(ValueError, message, fit, X, X[:, :5])
 
 
@@ -345,8 +358,16 @@ def test_a_decoder_whose_output_has_another_shape_than_the_data():
     z = keras.Input((2,))
     vae = vaekit.VAE(tiny_encoder(), keras.Model(z, layers.Dense(5, activation="sigmoid")(z)))
     vae.compile("adam", run_eagerly=True)
-    with pytest.raises(ValueError, match=r"of one shape, but got .*6\) and .*5\)"):
+    with pytest.raises(ValueError) as raised:
         fit(vae, X)
+    assert str(raised.value) == OUTPUT.format("Bernoulli", (22, 6), "the x", (22, 6), (None, 5))
+
+
+def test_a_decoder_without_a_scale_for_each_output():
+    vae = tiny_vae(likelihood=vaekit.likelihoods.Gaussian("predicted"), compiled=EAGER)
+    with pytest.raises(ValueError) as raised:
+        fit(vae, X)
+    assert str(raised.value) == OUTPUT.format("Gaussian", (22, 12), "the x", (22, 6), (None, 6))
 
 
 def test_an_encoder_that_adds_the_kl_itself():

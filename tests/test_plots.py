@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 from matplotlib.figure import Figure
 
-from vaekit import plots
+from vaekit import likelihoods, plots
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(7, 28, 28)).astype("float32")
@@ -29,6 +29,28 @@ class CountingModel:
         return ops.convert_to_tensor(np.random.default_rng(seed).uniform(size=(n, 28, 28, 1)))
 
 
+class CountingVAE:
+    """Stands for a VAE with any latent; keeps what its decoder is called with."""
+
+    def __init__(self, latent_shape=(2,), image_shape=(8, 6, 1), likelihood=None):
+        self.latent_shape, self.image_shape, self.decoded = latent_shape, image_shape, []
+        self.likelihood = likelihood or likelihoods.Bernoulli()
+
+    def encode(self, x):
+        self.encoded = x
+        z = x[0] if isinstance(x, list) else x
+        return ops.reshape(z, (len(z), -1))[:, : np.prod(self.latent_shape)], None
+
+    def decode(self, z):
+        self.decoded.append(z)
+        z = np.asarray(z[0] if isinstance(z, list) else z).reshape(-1, np.prod(self.latent_shape))
+        pixels = np.arange(np.prod(self.image_shape)) / np.prod(self.image_shape)
+        return (0.5 + 0.1 * z[:, :1] + 0.01 * z[:, -1:] * pixels).reshape(-1, *self.image_shape)
+
+    def __call__(self, x):
+        return self.decode(self.encode(x)[0])
+
+
 def history(epochs=3, validation=True):
     names = ["loss", "reconstruction_loss", "kl_loss"]
     names += [f"val_{name}" for name in names] * validation
@@ -40,6 +62,9 @@ EVERY_FUNCTION = {
     "image_grid": lambda: plots.image_grid(IMAGES, columns=3, title="t"),
     "reconstructions": lambda: plots.reconstructions(CountingModel(), IMAGES, title="t"),
     "samples": lambda: plots.samples(CountingModel(), n=6, seed=1, title="t"),
+    "manifold": lambda: plots.manifold(CountingVAE(), n=3, title="t"),
+    "traversals": lambda: plots.traversals(CountingVAE(), np.zeros((1, 2)), title="t"),
+    "interpolation": lambda: plots.interpolation(CountingVAE(), IMAGES, IMAGES[::-1], title="t"),
     "latent_scatter": lambda: plots.latent_scatter(RNG.normal(size=(30, 2)), LABELS, title="t"),
     "latent_scatters": lambda: plots.latent_scatters(
         {"a": RNG.normal(size=(30, 2)), "b": RNG.normal(size=(30, 1))}, LABELS, title="t"
@@ -126,6 +151,25 @@ def test_reconstructions_stand_below_their_inputs_after_one_call_of_the_model():
     np.testing.assert_array_equal(drawn(figure.axes[9]), 1 - IMAGES[2])
 
 
+def test_means_of_the_likelihood_are_reconstructed_and_x_is_shown_beside_its_condition():
+    vae = CountingVAE(likelihood=likelihoods.Bernoulli(from_logits=True))
+    x, c = RNG.uniform(size=(5, 8, 6, 1)), np.eye(5)
+    figure = plots.reconstructions(vae, [x, c])
+    np.testing.assert_array_equal(vae.encoded[1], c)
+    np.testing.assert_array_equal(drawn(figure.axes[3]), x[3, ..., 0])
+    expected = 1 / (1 + np.exp(-vae(x)[3, ..., 0]))
+    np.testing.assert_allclose(drawn(figure.axes[8]), expected, rtol=1e-6)
+
+
+def test_samples_hand_the_condition_on():
+    class Conditional:
+        def sample(self, n, seed, condition):
+            return condition[:n]
+
+    figure = plots.samples(Conditional(), n=2, condition=IMAGES)
+    np.testing.assert_array_equal(drawn(figure.axes[1]), IMAGES[1])
+
+
 def test_samples_take_one_call_of_the_decoder_and_keep_the_seed():
     vae = CountingModel()
     figure = plots.samples(vae, n=6, seed=3, columns=4)
@@ -205,6 +249,185 @@ def test_labels_of_other_examples_are_refused(shape):
     assert str(caught.value) == (
         f"plots expects one label a code, but got codes (30, 2) and labels {shape}. "
         "Give codes (n, ...) and the integer labels (n,) of the same examples."
+    )
+
+
+# ---- the latent space through the decoder ----------------------------------------------------
+
+SHAPES = [(8, 6, 1), (8, 6, 3), (8, 6)]
+DRAWINGS = {
+    "manifold": lambda vae, **more: plots.manifold(vae, n=4, **more),
+    "traversals": lambda vae, **more: plots.traversals(vae, np.zeros((1, 2)), steps=4, **more),
+    "interpolation": lambda vae, **more: plots.interpolation(
+        vae, np.zeros((1, 2)), np.ones((1, 2)), steps=4, **more
+    ),
+}
+every_drawing = pytest.mark.parametrize("name", DRAWINGS)
+
+
+@every_drawing
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_call_of_the_decoder_a_figure_for_every_image_shape(name, shape):
+    vae = CountingVAE(image_shape=shape)
+    DRAWINGS[name](vae).canvas.draw()
+    assert [z.shape for z in vae.decoded] == [({"manifold": 16, "traversals": 8}.get(name, 4), 2)]
+
+
+@every_drawing
+def test_means_of_the_likelihood_are_drawn(name):
+    def first(likelihood):
+        return drawn(DRAWINGS[name](CountingVAE(likelihood=likelihood)).axes[0])
+
+    logits = first(likelihoods.Bernoulli())
+    found = first(likelihoods.Bernoulli(from_logits=True))
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), rtol=1e-6)
+
+
+@every_drawing
+@pytest.mark.parametrize("listed", [False, True])
+def test_condition_is_given_to_the_decoder_with_every_code(name, listed):
+    vae, condition = CountingVAE(), np.array([[1.0, 2.0, 3.0]])
+    DRAWINGS[name](vae, condition=[condition] if listed else condition)
+    ((z, c),) = vae.decoded
+    np.testing.assert_array_equal(c, np.repeat(condition, len(z), axis=0))
+
+
+def test_manifold_takes_the_quantiles_of_the_prior_to_the_right_and_upwards():
+    vae = CountingVAE()
+    plots.manifold(vae, n=3)
+    grid = [-0.967422, 0, 0.967422]  # SciPy: norm.ppf([1 / 6, 1 / 2, 5 / 6])
+    expected = [[z_1, z_2] for z_2 in grid[::-1] for z_1 in grid]
+    np.testing.assert_allclose(vae.decoded[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 1), (8, 6, 3)])
+def test_manifold_tiles_its_images_with_their_codes_on_the_axes(shape):
+    vae = CountingVAE(image_shape=shape)
+    axis = plots.manifold(vae, n=3).axes[0]
+    images = vae.decode(vae.decoded[0])
+    canvas = drawn(axis).reshape(24, 18, -1)
+    np.testing.assert_allclose(canvas[8:16, 12:18], images[5], rtol=1e-6)  # row 1, column 2
+    labels = ["-1.0", "0.0", "1.0"]
+    assert [t.get_text() for t in axis.get_xticklabels()] == labels
+    assert [t.get_text() for t in axis.get_yticklabels()] == labels
+    np.testing.assert_array_equal(axis.get_xticks(), [2.5, 8.5, 14.5])
+    np.testing.assert_array_equal(axis.get_yticks(), [19.5, 11.5, 3.5])  # upwards
+
+
+def test_large_manifold_labels_at_most_fifteen_images():
+    axis = plots.manifold(CountingVAE(), n=31).axes[0]
+    assert len(axis.get_xticks()) == len(axis.get_yticks()) == 11
+
+
+def test_traversals_move_one_dimension_and_keep_the_others():
+    vae = CountingVAE((3,))
+    figure = plots.traversals(vae, np.array([[0.1, 0.2, 0.3]]), dimensions=[2, 0], span=2, steps=3)
+    expected = [[0.1, 0.2, -2], [0.1, 0.2, 0], [0.1, 0.2, 2]]
+    expected += [[-2, 0.2, 0.3], [0, 0.2, 0.3], [2, 0.2, 0.3]]
+    np.testing.assert_allclose(vae.decoded[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        drawn(figure.axes[4]), vae.decode(np.array(expected[4]))[0, ..., 0], rtol=1e-6
+    )
+    assert [text.get_text() for axis in figure.axes for text in axis.texts] == [
+        "$z_{3}$",
+        "$z_{1}$",
+    ]
+    assert [axis.get_title() for axis in figure.axes] == ["-2", "0", "2", "", "", ""]
+
+
+def test_traversals_begin_at_the_code_of_an_image():
+    vae, x = CountingVAE((3,)), RNG.uniform(size=(1, 8, 6, 1)).astype("float32")
+    plots.traversals(vae, x, dimensions=[0], steps=2, condition=np.ones((1, 4)))
+    np.testing.assert_array_equal(vae.encoded[1], np.ones((1, 4)))
+    np.testing.assert_array_equal(vae.decoded[0][0][:, 1:], np.repeat(x[:, 0, 1:3, 0], 2, axis=0))
+
+
+@pytest.mark.parametrize(("latent", "rows"), [((1,), 1), ((12,), 10), ((2, 2, 2), 8)])
+def test_traversals_take_latents_of_any_shape(latent, rows):
+    vae = CountingVAE(latent)
+    figure = plots.traversals(vae, np.zeros((1, *latent)), steps=2)
+    assert len(figure.axes) == 2 * rows
+    assert vae.decoded[0].shape == (2 * rows, *latent)
+    moved = vae.decoded[0].reshape(rows, 2, -1)
+    np.testing.assert_array_equal(moved[:, 1, :rows], 3 * np.eye(rows))
+
+
+def test_interpolation_goes_straight_one_row_a_pair():
+    vae, (a, b) = CountingVAE((2, 2)), RNG.normal(size=(2, 3, 2, 2))
+    figure = plots.interpolation(vae, a, b, steps=5)
+    assert len(figure.axes) == 15
+    z = np.asarray(vae.decoded[0]).reshape(3, 5, 2, 2)
+    np.testing.assert_allclose(z[:, 0], a, rtol=1e-6)
+    np.testing.assert_allclose(z[:, 1], 0.75 * a + 0.25 * b, rtol=1e-5, atol=1e-6)
+
+
+def test_spherical_interpolation_keeps_the_length_and_turns_evenly():
+    vae, (a, b) = CountingVAE((5,)), RNG.normal(size=(2, 3, 5))
+    a, b = (3 * z / np.linalg.norm(z, axis=1, keepdims=True) for z in (a, b))
+    plots.interpolation(vae, a, b, steps=4, spherical=True)
+    z = np.asarray(vae.decoded[0], "float64").reshape(3, 4, 5)
+    np.testing.assert_allclose(z[:, [0, -1]], np.stack([a, b], axis=1), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(z, axis=-1), 3, rtol=1e-6)
+    cosines = (z[:, 1:] * z[:, :-1]).sum(-1) / 9
+    angle = np.arccos((a * b).sum(-1) / 9)
+    np.testing.assert_allclose(np.arccos(cosines), np.stack([angle / 3] * 3, axis=1), atol=1e-5)
+
+
+def test_spherical_interpolation_of_parallel_codes_is_the_straight_one():
+    vae, a = CountingVAE((3,)), np.array([[1.0, 2.0, 3.0]])
+    plots.interpolation(vae, a, 2 * a, steps=3, spherical=True)
+    np.testing.assert_allclose(vae.decoded[0], [a[0], 1.5 * a[0], 2 * a[0]], rtol=1e-6)
+
+
+def test_interpolation_keeps_the_condition_of_each_row():
+    vae, c = CountingVAE(), np.array([[1.0], [2.0]])
+    plots.interpolation(vae, IMAGES[:2], IMAGES[2:4], steps=3, condition=c)
+    np.testing.assert_array_equal(vae.decoded[0][1].ravel(), [1, 1, 1, 2, 2, 2])
+
+
+def refused(draw):
+    with pytest.raises(ValueError) as caught:
+        draw()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("latent", [(1,), (3,), (2, 2)])
+def test_manifold_of_other_latents_than_planes_is_refused(latent):
+    assert refused(lambda: plots.manifold(CountingVAE(latent))) == (
+        f"manifold expects a VAE with 2 latent dimensions, but got {latent}. "
+        "Use plots.traversals for other latents."
+    )
+
+
+def test_traversals_of_several_images_are_refused():
+    assert refused(lambda: plots.traversals(CountingVAE(), np.zeros((3, 2)))) == (
+        "traversals expects one image or code, but got 3. Give one, such as x[:1]."
+    )
+
+
+@pytest.mark.parametrize("dimensions", [[2], [0, -1]])
+def test_traversals_of_dimensions_that_are_not_there_are_refused(dimensions):
+    draw = lambda: plots.traversals(CountingVAE(), np.zeros((1, 2)), dimensions)  # noqa: E731
+    assert refused(draw) == (
+        f"traversals expects dimensions from 0 to 1, but got {dimensions}. "
+        "The VAE's latent has the shape (2,)."
+    )
+
+
+def test_interpolation_between_different_numbers_of_images_is_refused():
+    assert refused(
+        lambda: plots.interpolation(CountingVAE(), np.zeros((3, 2)), np.ones((2, 2)))
+    ) == (
+        "interpolation expects a and b of one shape, but got codes (3, 2) and (2, 2). "
+        "Give as many images in a as in b."
+    )
+
+
+def test_spherical_interpolation_between_opposite_codes_is_refused():
+    a = np.array([[1.0, 2.0]])
+    assert refused(lambda: plots.interpolation(CountingVAE(), a, -a, spherical=True)) == (
+        "spherical interpolation expects codes that are not opposite, but between 180 degrees "
+        "no way is the shortest. Use spherical=False."
     )
 
 

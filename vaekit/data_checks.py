@@ -6,15 +6,33 @@ import keras
 import numpy as np
 
 
+def parts(inputs):
+    """The data and the list of conditions in ``x`` or ``[x, c, ...]``."""
+    several = isinstance(inputs, (list, tuple))
+    return (inputs[0], list(inputs[1:])) if several else (inputs, [])
+
+
+def input_shapes(model):
+    """The shapes of all inputs of a model, or None if it does not know them."""
+    shape = getattr(model, "input_shape", None)
+    return shape if shape is None or isinstance(shape, list) else [shape]
+
+
+def is_conditional(vae):
+    """Whether the VAE's encoder is known to take more than the data."""
+    return len(input_shapes(vae.encoder) or ()) > 1
+
+
 def check(vae, x, y, name):
     """Raises if ``x`` or the target (``y``, or ``x`` without it) cannot be what ``vae`` takes.
 
     Arrays are checked whole, data sets by their first batch. Returns ``x``; a generator comes
     back as an iterator that still begins with the batch that was looked at.
     """
-    if x is None or isinstance(x, (list, dict)):
+    listed = isinstance(x, (list, tuple)) and is_conditional(vae)
+    if x is None or (isinstance(x, (list, dict)) and not listed):
         return x  # left to Keras, which says what it lacks
-    if hasattr(x, "shape"):
+    if hasattr(x, "shape") or listed:
         _check_pair(vae, x, y, name)
         return x
     if isinstance(x, keras.utils.PyDataset):
@@ -34,17 +52,22 @@ def check(vae, x, y, name):
 
 
 def _check_pair(vae, x, y, name):
-    check_array(x, name, getattr(vae.encoder, "input_shape", None))
+    x, conditions = parts(x)
+    check_array(x, name, (input_shapes(vae.encoder) or [None])[0])
+    check_conditions(vae, conditions, len(x), name)
     if y is not None and y is not x:
         x, name = y, f"target of {name}"
-        check_array(x, name, getattr(vae.decoder, "output_shape", None))
+        check_array(x, name, None)
     likelihood, target = vae.likelihood, keras.ops.convert_to_numpy(x)
+    output_shape = getattr(vae.decoder, "output_shape", None)
+    if isinstance(output_shape, tuple):
+        likelihood.check_shapes(target.shape, output_shape, f"the {name}")
     low, high = target.min(), target.max()
     if low < likelihood.low or high > likelihood.high:
         raise ValueError(
             f"The {type(likelihood).__name__} likelihood expects data in "
             f"[{likelihood.low:g}, {likelihood.high:g}], but the {name} has min {low:g} and "
-            f"max {high:g}. Scale it (images: x / 255), or use VAE(..., likelihood='gaussian')."
+            f"max {high:g}. Scale it (images: x / 255), or choose likelihood='gaussian'."
         )
 
 
@@ -68,7 +91,36 @@ def check_array(array, name, expected):
             f"VAE expects at least one example, but the {name} has shape {shape}. "
             "Look at how the data were loaded or split."
         )
-    values = keras.ops.convert_to_numpy(array)
+    _check_finite(keras.ops.convert_to_numpy(array), name)
+
+
+def check_conditions(vae, conditions, rows, name):
+    """Raises unless the conditions are finite numbers, one row of each for each of ``rows``."""
+    shapes = (input_shapes(vae.encoder) or [None] * (len(conditions) + 1))[1:]
+    if len(conditions) != len(shapes):
+        raise ValueError(
+            f"VAE expects {len(shapes)} condition(s), the encoder's inputs after x, but the {name} "
+            f"came with {len(conditions)}. Conditions go beside the data, as in fit([x, c]), and "
+            "into sample(n, condition=c); a VAE without conditions takes none."
+        )
+    for condition, expected in zip(conditions, shapes, strict=True):
+        values = keras.ops.convert_to_numpy(condition)
+        if values.dtype.kind not in "biuf":
+            raise TypeError(
+                f"VAE expects conditions of numbers, but that of the {name} is {values.dtype}. "
+                "Number the classes, and use keras.utils.to_categorical(labels)."
+            )
+        expected = (rows, *(expected or values.shape)[1:])
+        if values.shape[:1] != expected[:1] or not _fits(values.shape, expected):
+            raise ValueError(
+                f"VAE expects a condition of shape {expected}, one row an example, but that of "
+                f"the {name} has shape {values.shape}. Integer labels become rows with "
+                "keras.utils.to_categorical(labels)."
+            )
+        _check_finite(values, f"condition of the {name}")
+
+
+def _check_finite(values, name):
     if not np.isfinite([values.min(), values.max()]).all():
         raise ValueError(
             f"VAE expects finite data, but the {name} holds NaN or infinity. "

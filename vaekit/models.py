@@ -1,6 +1,7 @@
 """The variational autoencoder as a Keras model; taught in notebooks/06_vae.ipynb."""
 
 import contextlib
+import math
 from collections import namedtuple
 
 import keras
@@ -36,21 +37,28 @@ class VAE(keras.Model):
     and ``kl_loss``, each summed over pixels or latents, mean over the batch, in nats;
     ``loss = reconstruction_loss + beta * kl_loss`` plus regularizers.
 
+    Conditional, with every distribution given c, if the encoder takes ``[x, c, ...]`` and the
+    decoder ``[z, c, ...]``: then ``[x, c]`` stands for x in every method, and x is the target.
+
     Args:
         encoder: a built Keras model, x -> ``[z_mean, z_log_var]``, both ``(batch, ...)`` of one
             shape; a third output (the z of keras.io) is accepted and not used.
-        decoder: a built Keras model, z -> the parameters of p(x | z), of the shape of x.
-        likelihood: ``"bernoulli"`` (the decoder ends in a sigmoid), ``"gaussian"``, or a
-            ``vaekit.likelihoods`` object.
+        decoder: a built Keras model, z -> the parameters of p(x | z): of the shape of x, or with
+            twice its channels for ``Gaussian("predicted")``.
+        likelihood: ``"bernoulli"``, ``"continuous_bernoulli"`` (for both the decoder ends in a
+            sigmoid), ``"gaussian"``, ``"laplace"``, or a ``vaekit.likelihoods`` object.
         beta: float >= 0, the weight of the KL; 1 gives the ELBO. Lives on as the non-trainable
             variable ``vae.beta``, which callbacks change and files keep.
         seed: int or None, for the noise of z.
+        free_bits: float >= 0, nats. The loss charges each latent dimension at least this much,
+            :math:`\sum_d \max(free\_bits, KL_d)` with :math:`KL_d` the mean over the batch, so
+            that a KL below it has no gradient. ``kl_loss`` remains the KL itself.
 
     Raises:
         TypeError: if encoder or decoder is not a Keras model, likelihood not a likelihood.
         ValueError: if a model is not built, the encoder has other outputs, the decoder takes
-            another latent shape, a latent axis is 0, beta is negative, or the encoder holds a
-            ``KLDivergence`` layer.
+            another latent shape or other conditions than the encoder, a latent axis is 0, beta
+            or free_bits is negative, or the encoder holds a ``KLDivergence`` layer.
 
     Example:
         >>> x = keras.Input((4,))
@@ -63,10 +71,14 @@ class VAE(keras.Model):
         >>> print(sorted(logs))
         ['kl_loss', 'loss', 'reconstruction_loss']
 
-    Source: Kingma & Welling (2014), equations 3 and 10; beta: Higgins et al. (2017), equation 4.
+    Source: Kingma & Welling (2014), equations 3 and 10; beta: Higgins et al. (2017), equation 4;
+    free bits: Kingma et al. (2016), equation 15; conditions: Sohn, Lee & Yan (2015).
+    The conditional model is taught in notebooks/11_conditional.ipynb.
     """
 
-    def __init__(self, encoder, decoder, likelihood="bernoulli", beta=1.0, seed=None, **kwargs):
+    def __init__(
+        self, encoder, decoder, likelihood="bernoulli", beta=1.0, seed=None, free_bits=0.0, **kwargs
+    ):
         for role, model in (("encoder", encoder), ("decoder", decoder)):
             if not isinstance(model, keras.Model):
                 raise TypeError(
@@ -85,16 +97,22 @@ class VAE(keras.Model):
             )
         if not beta >= 0:
             raise ValueError(f"VAE expects beta >= 0, but got {beta}. 1 gives the ELBO.")
+        if not 0 <= free_bits < math.inf:
+            raise ValueError(
+                f"VAE expects a finite free_bits >= 0, but got {free_bits}. "
+                "Give nats per latent dimension, for example 0.1; 0 switches it off."
+            )
         likelihood = likelihoods.get(likelihood)
         outputs = getattr(encoder, "outputs", None)
         if outputs is not None:
             _check_posterior(outputs, decoder)
+            _check_equal_conditions(encoder, decoder)
         if outputs is not None and len(outputs) == 3:  # a shared-weights view without keras.io's z
             encoder = keras.Model(encoder.input, outputs[:2], name=encoder.name)
         super().__init__(**kwargs)
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.sampling = Sampling(seed=seed)
-        self.initial_beta = float(beta)
+        self.initial_beta, self.free_bits = float(beta), float(free_bits)
         self.beta = self.add_weight(
             name="beta",
             initializer=keras.initializers.Constant(beta),
@@ -107,10 +125,10 @@ class VAE(keras.Model):
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
         self._sampling_z = False
         if outputs is not None:
-            self(keras.KerasTensor(encoder.input_shape))  # export wants a model that was called
+            self(_symbolic(encoder.input_shape))  # export wants a model that was called
 
     def build(self, input_shape):
-        outputs = self.encoder.compute_output_spec(keras.KerasTensor(input_shape))
+        outputs = self.encoder.compute_output_spec(_symbolic(input_shape))
         _check_posterior(outputs, self.decoder)
         self.latent_shape = tuple(outputs[0].shape)[1:]
 
@@ -119,35 +137,48 @@ class VAE(keras.Model):
     def call(self, x, training=None):
         # JAX calls this method without Keras' context: layers learn of training from here alone.
         z_mean, z_log_var, *_ = self.encoder(x, training=training)
-        if not self._sampling_z:
-            return self.decoder(z_mean, training=training)
-        z = self.sampling([z_mean, z_log_var])
-        return SampledPass(self.decoder(z, training=training), z_mean, z_log_var)
+        z = self.sampling([z_mean, z_log_var]) if self._sampling_z else z_mean
+        _, conditions = data_checks.parts(x)
+        parameters = self.decoder(
+            _tensors([z, *conditions]) if conditions else z, training=training
+        )
+        return SampledPass(parameters, z_mean, z_log_var) if self._sampling_z else parameters
 
     def encode(self, x):
         """The posterior q(z | x): ``(z_mean, z_log_var)``, each ``(batch, ...)``.
 
-        Example: ``z_mean, z_log_var = vae.encode(x_test)``.
+        Example: ``z_mean, z_log_var = vae.encode(x_test)``; conditional, ``vae.encode([x, c])``.
         """
-        z_mean, z_log_var, *_ = self.encoder(x)
+        z_mean, z_log_var, *_ = self.encoder(_tensors(x))
         return z_mean, z_log_var
 
     def decode(self, z):
-        """The parameters of p(x | z) for codes z ``(batch, ...)``; see ``vae.likelihood``."""
-        return self.decoder(z)
+        """The parameters of p(x | z) for codes z ``(batch, ...)``; see ``vae.likelihood``.
 
-    def sample(self, n, seed=None):
+        Conditional: ``vae.decode([z, c])``.
+        """
+        return self.decoder(_tensors(z))
+
+    def sample(self, n, seed=None, condition=None):
         """``n`` new examples: the means of p(x | z) for z drawn from the prior N(0, I).
 
         Args:
             n: int > 0, how many.
             seed: int for the same examples each time, or None.
+            condition: for a conditional VAE, an array ``(n, ...)``, or a list of them for
+                several conditions: what each example shall be.
 
         Returns:
             Tensor ``(n, ...)`` of the shape and range of the data.
+
+        Raises:
+            ValueError: if the condition is missing, not asked for, or does not fit.
         """
+        listed = condition if isinstance(condition, (list, tuple)) else [condition]
+        conditions = [] if condition is None else list(listed)
+        data_checks.check_conditions(self, conditions, n, "samples")
         z = keras.random.normal((n, *self.latent_shape), seed=seed)
-        return self.likelihood.mean(self.decode(z))
+        return self.likelihood.mean(self.decode([z, *conditions] if conditions else z))
 
     # ---- training --------------------------------------------------------------------------
 
@@ -163,14 +194,19 @@ class VAE(keras.Model):
     def fit(self, x=None, y=None, *args, **kwargs):
         """As ``keras.Model.fit``: ``fit(x)``, ``fit(x, x)``, ``fit(noisy, clean)``, data sets.
 
+        Conditional: ``fit([x, c])``, ``fit([noisy, c], clean)``, data sets of ``((x, c),)``.
+
         Raises:
             TypeError: if the images are integers.
             ValueError: if the data hold NaN, have another shape than the model takes, or lie
-                outside the range of the likelihood. Nothing has been trained then.
+                outside the range of the likelihood, or a condition is missing. Nothing has been
+                trained then.
         """
         x = data_checks.check(self, x, y, "x")
         validation = kwargs.get("validation_data")
         if isinstance(validation, (tuple, list)):
+            if data_checks.is_conditional(self) and not isinstance(validation[0], (tuple, list)):
+                validation = (validation,)  # [x, c] like the first argument
             kwargs["validation_data"] = _with_target(validation)
             data_checks.check(self, *kwargs["validation_data"][:2], "validation_data")
         elif validation is not None:
@@ -206,23 +242,35 @@ class VAE(keras.Model):
         if not isinstance(y_pred, SampledPass):
             with self._sampled():
                 y_pred = self(x, training=training)
-        reconstruction = -self.likelihood.log_prob(x if y is None else y, y_pred.parameters)
-        kl = gaussian_kl(y_pred.z_mean, y_pred.z_log_var)
+        reconstruction = -self.likelihood.log_prob(_target(x, y), y_pred.parameters)
+        kl = charged = gaussian_kl(y_pred.z_mean, y_pred.z_log_var)
+        if self.free_bits:
+            charged = self._charged_kl(y_pred.z_mean, y_pred.z_log_var)
         if sample_weight is not None:
             weight = ops.reshape(ops.cast(sample_weight, reconstruction.dtype), (-1,))
-            reconstruction, kl = weight * reconstruction, weight * kl
+            reconstruction, kl, charged = (weight * t for t in (reconstruction, kl, charged))
         self.reconstruction_tracker.update_state(reconstruction)
         self.kl_tracker.update_state(kl)
-        nelbo = reconstruction + self.beta * kl
+        nelbo = reconstruction + self.beta * charged
         loss = self.batch_mean(nelbo, nelbo)
         if self.losses:  # regularizers and add_loss of the encoder and the decoder
             loss = loss + super().compute_loss(x, y, y_pred.parameters, sample_weight, training)
         return loss
 
+    def _charged_kl(self, z_mean, z_log_var):
+        """``(batch,)``: the KL, with ``free_bits`` for dimensions whose batch mean is below it.
+
+        Its mean over the batch is the sum of the maxima; the gradient of the rest is exactly 0.
+        """
+        one_column = [ops.reshape(head, (-1, 1)) for head in (z_mean, z_log_var)]
+        kl = ops.reshape(gaussian_kl(*one_column), (-1, math.prod(self.latent_shape)))
+        spent = ops.mean(kl, axis=0, keepdims=True) > self.free_bits
+        return ops.sum(ops.where(spent, kl, self.free_bits), axis=1)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if isinstance(y_pred, SampledPass):
             y_pred = y_pred.parameters
-        y = x if y is None else y  # Keras builds its metrics with y=None
+        y = _target(x, y)  # Keras builds its metrics with y=None
         return super().compute_metrics(x, y, self.likelihood.mean(y_pred), sample_weight)
 
     # ---- shapes and files ------------------------------------------------------------------
@@ -275,6 +323,7 @@ class VAE(keras.Model):
             "likelihood": serialize(self.likelihood),
             "beta": self.initial_beta,
             "seed": self.sampling.seed,
+            "free_bits": self.free_bits,
         }
 
     @classmethod
@@ -286,14 +335,31 @@ class VAE(keras.Model):
         return cls(**{**config, **parts})
 
 
+def _target(x, y):
+    """What is to be reconstructed: y, or without it the data among the inputs."""
+    return data_checks.parts(x)[0] if y is None else y
+
+
 def _weighted_target(x, y, kwargs):
     """Keras drops the weights of data without a target, so these get theirs here."""
-    return x if y is None and kwargs.get("sample_weight") is not None else y
+    return y if kwargs.get("sample_weight") is None else _target(x, y)
 
 
 def _with_target(data):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    return x, x if y is None else y, sample_weight
+    return x, _target(x, y), sample_weight
+
+
+def _tensors(inputs):
+    """Lists as tensors: Keras takes no mixture of tensors and arrays."""
+    several = isinstance(inputs, (list, tuple))
+    return [ops.convert_to_tensor(part) for part in inputs] if several else inputs
+
+
+def _symbolic(shape):
+    """A tensor of that shape, or a list of them for a list of shapes."""
+    several = shape and isinstance(shape[0], (list, tuple))
+    return [keras.KerasTensor(s) for s in shape] if several else keras.KerasTensor(shape)
 
 
 def _check_posterior(outputs, decoder):
@@ -314,9 +380,23 @@ def _check_posterior(outputs, decoder):
             f"VAE expects at least one latent dimension, but z_mean has shape {shapes[0]}. "
             "Give both heads one unit or more."
         )
-    taken = getattr(decoder, "input_shape", None)
+    taken = (data_checks.input_shapes(decoder) or [None])[0]
     if isinstance(taken, tuple) and taken[1:] != shapes[0][1:]:
         raise ValueError(
             f"VAE expects a decoder that takes the encoder's latent shape {shapes[0]}, but "
             f"{decoder.name!r} takes {taken}. Give the decoder an Input of shape {shapes[0][1:]}."
+        )
+
+
+def _check_equal_conditions(encoder, decoder):
+    """Raises a ValueError unless ``[x, c, ...]`` and ``[z, c, ...]`` have the same c, if known."""
+    shapes = [data_checks.input_shapes(model) for model in (encoder, decoder)]
+    if None in shapes:
+        return
+    of_encoder, of_decoder = (list(each[1:]) for each in shapes)
+    if [shape[1:] for shape in of_encoder] != [shape[1:] for shape in of_decoder]:
+        raise ValueError(
+            "VAE expects an encoder of [x, c, ...] and a decoder of [z, c, ...] with the same "
+            f"conditions c, but after x the encoder takes {of_encoder} and after z the decoder "
+            f"{of_decoder}. Give both the same Inputs in the same order, used or not."
         )

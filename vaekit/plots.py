@@ -4,6 +4,8 @@ Images are ``(n, height, width)``, ``(n, height, width, 1)`` or ``(n, height, wi
 on the range [0, 1]. The colours can be told apart by colour-blind readers (Petroff 2021).
 """
 
+from statistics import NormalDist
+
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import ops
@@ -56,21 +58,148 @@ def image_grid(images, columns=10, title=None):
 
 
 def reconstructions(model, x, title=None):
-    """The images of ``x`` above what ``model(x)`` makes of them, in one call of the model.
+    """The images of ``x`` above what the model makes of them, in one call of the model.
+
+    Args:
+        model: an autoencoder, or a ``VAE``: of that the means of p(x | z) are drawn.
+        x: images ``(n, height, width[, channels])``; a conditional VAE takes ``[x, c]``.
+        title: the finding.
 
     Returns:
         The ``matplotlib.figure.Figure``.
     """
-    return image_rows({"input": x, "output": model(x)}, title)
+    output = model(x)
+    if hasattr(model, "likelihood"):
+        output = model.likelihood.mean(output)
+    return image_rows(
+        {"input": x[0] if isinstance(x, (list, tuple)) else x, "output": output}, title
+    )
 
 
-def samples(vae, n=20, seed=None, columns=10, title=None):
+def samples(vae, n=20, seed=None, columns=10, title=None, **condition):
     """``n`` images decoded from draws of the prior, in one call of the decoder.
 
+    ``condition=c`` is handed on to ``vae.sample``.
+
     Returns:
         The ``matplotlib.figure.Figure``.
     """
-    return image_grid(vae.sample(n, seed=seed), columns, title)
+    return image_grid(vae.sample(n, seed=seed, **condition), columns, title)
+
+
+def manifold(vae, n=15, condition=None, title=None):
+    """The latent plane as ``n`` times ``n`` images, in one call of the decoder.
+
+    The grid takes the ``(i + 1/2) / n`` quantiles of N(0, 1) along each axis, so that every image
+    stands for the same share of the prior. :math:`z_1` grows to the right, :math:`z_2` upwards.
+
+    Args:
+        vae: a ``VAE`` with two latent dimensions.
+        n: int > 0, images along each axis.
+        condition: ``(1, ...)``, what a conditional decoder takes beside z.
+        title: the finding.
+
+    Returns:
+        The ``matplotlib.figure.Figure``.
+
+    Raises:
+        ValueError: if the latent has not two dimensions.
+
+    Source: Kingma & Welling (2014), figure 4; notebooks/09_latent_space.ipynb.
+    """
+    if np.prod(vae.latent_shape) != 2:
+        raise ValueError(
+            f"manifold expects a VAE with 2 latent dimensions, but got {vae.latent_shape}. "
+            "Use plots.traversals for other latents."
+        )
+    grid = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
+    z = np.stack(np.meshgrid(grid, grid[::-1]), axis=-1).reshape(-1, *vae.latent_shape)
+    images = _decoded(vae, z, condition)
+    height, width, channels = images.shape[1:]
+    canvas = images.reshape(n, n, height, width, channels).swapaxes(1, 2)
+    figure, axis = plt.subplots(figsize=(6, 6 * height / width))
+    _draw(axis, canvas.reshape(n * height, n * width, channels))
+    shown = np.arange(0, n, -(-n // 15))
+    labels = [f"{grid[i]:.1f}" for i in shown]
+    axis.set_xticks((shown + 0.5) * width - 0.5, labels, fontsize=8)
+    axis.set_yticks((n - shown - 0.5) * height - 0.5, labels, fontsize=8)
+    axis.set(xlabel="$z_1$", ylabel="$z_2$")
+    return _finish(figure, title)
+
+
+def traversals(vae, x, dimensions=None, span=3.0, steps=9, condition=None, title=None):
+    """One row a latent dimension, which goes from ``-span`` to ``span`` while the others stay.
+
+    All images come from one call of the decoder.
+
+    Args:
+        vae: a ``VAE``.
+        x: one image ``(1, ...)``, which is encoded to its ``z_mean``, or one code ``(1, ...)``.
+        dimensions: indices from 0 into the flattened code; None takes the first ten.
+        span: float, in standard deviations of the prior.
+        steps: int, images a row.
+        condition: ``(1, ...)``, what a conditional VAE takes beside x and z.
+        title: the finding.
+
+    Returns:
+        The ``matplotlib.figure.Figure``.
+
+    Raises:
+        ValueError: if ``x`` is not one example, or a dimension is not there.
+
+    Source: Higgins et al. (2017), figure 1; notebooks/09_latent_space.ipynb.
+    """
+    z = _codes(vae, x, condition)
+    size = int(np.prod(vae.latent_shape))
+    dimensions = range(min(size, 10)) if dimensions is None else list(dimensions)
+    if len(z) != 1:
+        raise ValueError(
+            f"traversals expects one image or code, but got {len(z)}. Give one, such as x[:1]."
+        )
+    if not all(0 <= k < size for k in dimensions):
+        raise ValueError(
+            f"traversals expects dimensions from 0 to {size - 1}, but got {dimensions}. "
+            f"The VAE's latent has the shape {vae.latent_shape}."
+        )
+    values = np.linspace(-span, span, steps)
+    z = np.tile(z.reshape(1, 1, size), (len(dimensions), steps, 1))
+    for row, k in zip(z, dimensions, strict=True):
+        row[:, k] = values
+    images = _decoded(vae, z.reshape(-1, *vae.latent_shape), condition)
+    rows = images.reshape(len(dimensions), steps, *images.shape[1:])
+    figure = image_rows({f"$z_{{{k + 1}}}$": row for k, row in zip(dimensions, rows, strict=True)})
+    for axis, value in zip(figure.axes, values, strict=False):
+        axis.set_title(f"{value:.3g}", fontsize=8)
+    return _finish(figure, title)
+
+
+def interpolation(vae, a, b, steps=9, spherical=False, condition=None, title=None):
+    r"""One row a pair: the images decoded on the way from ``a`` to ``b``.
+
+    Straight, :math:`(1-t)a + tb`, or spherical, :math:`[\sin((1-t)\omega) a + \sin(t\omega) b] /
+    \sin\omega` with the angle :math:`\omega` between the codes: if both have one length, all on the
+    way have it too. All images come from one call of the decoder.
+
+    Args:
+        vae: a ``VAE``.
+        a: images ``(n, ...)``, which are encoded to their ``z_mean``, or codes ``(n, ...)``.
+        b: as many images or codes.
+        steps: int, images a row, both ends included.
+        spherical: bool.
+        condition: ``(n, ...)``, what a conditional VAE takes beside x and z, one a row.
+        title: the finding.
+
+    Returns:
+        The ``matplotlib.figure.Figure``.
+
+    Raises:
+        ValueError: if ``a`` and ``b`` are not as many; if spherical, and two codes are opposite.
+
+    Source: Shoemake (1985), "Animating rotation with quaternion curves"; White (2016), "Sampling
+    generative networks", section 2.1; notebooks/09_latent_space.ipynb.
+    """
+    z = _path(_codes(vae, a, condition), _codes(vae, b, condition), steps, spherical)
+    return image_grid(_decoded(vae, z.reshape(-1, *vae.latent_shape), condition), steps, title)
 
 
 def latent_scatter(z, labels, title=None):
@@ -196,6 +325,56 @@ def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
     return _finish(figure, title)
+
+
+def _conditioned(x, condition):
+    if condition is None:
+        return x
+    condition = condition if isinstance(condition, (list, tuple)) else [condition]
+    times = [len(x) // len(c) for c in condition]
+    return [
+        x,
+        *(np.repeat(ops.convert_to_numpy(c), k, 0) for c, k in zip(condition, times, strict=True)),
+    ]
+
+
+def _codes(vae, x, condition=None):
+    """The codes ``(n, ...)`` of images ``x``, or ``x`` itself if it has the shape of codes."""
+    x = ops.convert_to_numpy(x)
+    if x.shape[1:] == tuple(vae.latent_shape):
+        return x
+    return ops.convert_to_numpy(vae.encode(_conditioned(x, condition))[0])
+
+
+def _decoded(vae, z, condition=None):
+    z = np.asarray(z, "float32")
+    return _as_images(vae.likelihood.mean(vae.decode(_conditioned(z, condition))))
+
+
+def _path(a, b, steps, spherical=False):
+    """Codes ``(n, steps, size)`` on the way from ``a`` to ``b``, both ``(n, ...)``."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"interpolation expects a and b of one shape, but got codes {a.shape} and {b.shape}. "
+            "Give as many images in a as in b."
+        )
+    a, b = (z.reshape(len(z), 1, -1).astype("float64") for z in (a, b))
+    t = np.linspace(0, 1, steps)[:, None]
+    if not spherical:
+        return (1 - t) * a + t * b
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    cosine = (a * b).sum(-1) / np.maximum(lengths, 1e-12)
+    omega = np.arccos(np.clip(cosine, -1, 1))[..., None]
+    if (omega > 0.999 * np.pi).any():
+        raise ValueError(
+            "spherical interpolation expects codes that are not opposite, but between "
+            f"{np.degrees(omega.max()):.0f} degrees no way is the shortest. Use spherical=False."
+        )
+
+    def weight(t):  # sin(t omega) / sin(omega), which is t at omega = 0
+        return t * np.sinc(t * omega / np.pi) / np.sinc(omega / np.pi)
+
+    return weight(1 - t) * a + weight(t) * b
 
 
 def _as_images(images):
