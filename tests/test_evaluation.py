@@ -195,6 +195,16 @@ def test_new_weights_are_used_at_once():
     np.testing.assert_allclose(found, exact, atol=0.3)
 
 
+def test_the_global_dtype_does_not_round_the_data():
+    expected, vae = log_likelihood(linear_vae(), FEW), linear_vae()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        found = log_likelihood(vae, FEW)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_every_example_gets_noise_of_its_own():
     same = np.repeat(FEW[:1], 5, axis=0)
     assert len(set(elbo(linear_vae(), same, seed=1))) == 5

@@ -149,10 +149,10 @@ def marginal_kl(vae, x, num_samples=1, batch_size=1000, seed=None):
     r"""The divergence :math:`KL(q(z) \,\|\, p(z))` of the aggregate posterior from the prior; nats.
 
     The aggregate posterior is the mixture :math:`q(z) = \frac1n \sum_i q(z|x_i)` of the n given
-    examples; the mean over draws from it of log q(z) - log p(z) is unbiased. The mean KL of the
-    examples is this number plus the mutual information of the example's index and z, which is
-    at most log n: where the mean KL is above log n, this number cannot be small. So, as
-    an estimate for all possible data, it is too high on average, and falls as n grows.
+    examples, and the mean over draws from it of log q(z) - log p(z) is unbiased. The mean KL of
+    the examples is this number plus the mutual information of z and the example, which is at
+    most log n: this number is at least the mean KL less log n. So as an estimate for all
+    possible data it is too high on average, and falls as n grows.
 
     Args:
         vae: a ``vaekit.VAE``.
@@ -224,7 +224,7 @@ class LogLikelihood(keras.Model):
     """
 
     def __init__(self, vae):
-        super().__init__()
+        super().__init__(dtype="float32")  # a global half precision would round the data
         self.vae = vae
 
     def call(self, inputs):

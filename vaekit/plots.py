@@ -117,7 +117,7 @@ def manifold(vae, n=15, condition=None, title=None):
     images = _decoded(vae, z, condition)
     height, width, channels = images.shape[1:]
     canvas = images.reshape(n, n, height, width, channels).swapaxes(1, 2)
-    figure, axis = plt.subplots(figsize=(6, 6 * height / width))
+    figure, axis = plt.subplots(figsize=(5.2, 5.2 * height / width))
     _draw(axis, canvas.reshape(n * height, n * width, channels))
     shown = np.arange(0, n, -(-n // 15))
     labels = [f"{grid[i]:.1f}" for i in shown]
@@ -196,7 +196,7 @@ def interpolation(vae, a, b, steps=9, spherical=False, condition=None, title=Non
         ValueError: if ``a`` and ``b`` are not as many; if spherical, and two codes are opposite.
 
     Source: Shoemake (1985), "Animating rotation with quaternion curves"; White (2016), "Sampling
-    generative networks", section 2.1; notebooks/09_latent_space.ipynb.
+    generative networks"; notebooks/09_latent_space.ipynb.
     """
     z = _path(_codes(vae, a, condition), _codes(vae, b, condition), steps, spherical)
     return image_grid(_decoded(vae, z.reshape(-1, *vae.latent_shape), condition), steps, title)
