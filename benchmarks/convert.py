@@ -140,7 +140,7 @@ def one_seed(kind, seed, data):
         vae.set_weights(weights)
         vae.compile("adam")
         rows[name] = fine_tuned(begin(), x_train, test, rate, jit)
-        print(f"{kind}, seed {seed}, {name}: {np.round(rows[name], 2)}", flush=True)
+        print(f"{kind}, seed {seed}, {name}:", np.round(rows[name], 2), flush=True)
     return rows, seconds, error
 
 
