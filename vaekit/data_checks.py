@@ -33,7 +33,7 @@ def check(vae, x, y, name):
     if x is None or (isinstance(x, (list, dict)) and not listed):
         return x  # left to Keras, which says what it lacks
     if hasattr(x, "shape") or listed:
-        _check_pair(vae, x, y, name)
+        check_pair(vae, x, y, name)
         return x
     if isinstance(x, keras.utils.PyDataset):
         batch = x[0]
@@ -47,11 +47,12 @@ def check(vae, x, y, name):
     else:
         return x
     if batch is not None:
-        _check_pair(vae, *keras.utils.unpack_x_y_sample_weight(batch)[:2], f"first batch of {name}")
+        check_pair(vae, *keras.utils.unpack_x_y_sample_weight(batch)[:2], f"first batch of {name}")
     return x
 
 
-def _check_pair(vae, x, y, name):
+def check_pair(vae, x, y, name):
+    """As ``check``, for arrays alone; ``x`` may be ``[x, condition, ...]``."""
     x, conditions = parts(x)
     check_array(x, name, (input_shapes(vae.encoder) or [None])[0])
     check_conditions(vae, conditions, len(x), name)

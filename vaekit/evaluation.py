@@ -302,7 +302,7 @@ def _arrays(vae, x):
             "evaluation expects the data as an array, x or [x, condition, ...], but got "
             f"{type(x).__name__}. Collect a data set first, with np.concatenate(list(batches))."
         )
-    data_checks._check_pair(vae, x, None, "x")
+    data_checks.check_pair(vae, x, None, "x")
     return [ops.convert_to_numpy(part) for part in [data, *conditions]]
 
 
