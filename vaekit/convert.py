@@ -49,8 +49,9 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
         TypeError, ValueError: if the autoencoder cannot be cut, the data do not fit it, or its
             loss is no likelihood; with the layers and the way out.
 
-    Source: the whitening and the Laplace estimate of the width are this course's own; the
-    curvature as a posterior precision: MacKay (1992), "A practical Bayesian framework".
+    Source: PCA whitening: Kessy, Lewin & Strimmer (2018); the curvature as a posterior
+    precision: MacKay (2003), chapter 27. Folding both into a network is this course's own.
+    Taught in notebooks/07_convert.ipynb.
     """
     halves = split(autoencoder, bottleneck)
     if not hasattr(x_train, "shape"):
