@@ -258,6 +258,15 @@ def test_likelihood_can_be_given():
     assert vaekit.to_vae(autoencoder, x, likelihood=given).likelihood is given
 
 
+def test_learned_scale_begins_at_the_residuals():
+    autoencoder, x = trained("linear")
+    residuals = x - autoencoder.predict(x, verbose=0)
+    given = likelihoods.Gaussian("learned")
+    vae = vaekit.to_vae(autoencoder, x, likelihood=given)
+    assert float(vae.likelihood.sigma()) == pytest.approx(np.sqrt(np.mean(residuals**2)), rel=1e-3)
+    assert float(given.sigma()) == pytest.approx(1, abs=1e-5)  # not touched
+
+
 def test_unknown_loss_names_the_argument():
     autoencoder, x = trained("sequential", "cosine_similarity", epochs=0)
     with pytest.raises(ValueError, match=r"no likelihood for the loss 'cosine_similarity'\. Pass"):

@@ -37,13 +37,14 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
         bottleneck: name of the layer that gives the code; None finds the narrowest hidden one.
         likelihood: as for ``VAE``; None follows the autoencoder's loss (binary cross-entropy:
             Bernoulli; squared error: Gaussian; absolute error: Laplace). Scales are fitted on
-            the residuals, also by name; an object is taken as it is.
+            the residuals, by name too, and a learned one begins there; other objects are taken as
+            they are.
         seed: int or None, for the noise of the VAE.
         verbose: 1 shows progress once the conversion has taken two seconds, 0 never.
 
     Returns:
-        A compiled ``VAE`` with a fresh copy of the autoencoder's optimizer. A smaller learning
-        rate than that of a first training serves ``vae.fit`` better.
+        A compiled ``VAE`` with a fresh copy of the autoencoder's optimizer. If the autoencoder
+        had converged, a smaller learning rate serves ``vae.fit`` better.
 
     Raises:
         TypeError, ValueError: if the autoencoder cannot be cut, the data do not fit it, or its
@@ -85,6 +86,9 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
         likelihood = likelihoods.Gaussian(_scale(x, parameters, 2))
     elif likelihood == "laplace":
         likelihood = likelihoods.Laplace(_scale(x, parameters, 1))
+    elif getattr(likelihood, "scale", None) == "learned":  # a copy: the object stays as it is
+        likelihood = type(likelihood).from_config(likelihood.get_config())
+        likelihood.log_scale.assign(np.log(_scale(x, parameters, 2)) / likelihoods.SPEED)
     likelihood = likelihoods.get(likelihood)
     vae = VAE(encoder, decoder, likelihood, seed=seed)
     data_checks.check(vae, x_train, None, "x_train")
