@@ -20,6 +20,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import keras
 import numpy as np
+from binarized import binarized
 from keras import layers
 
 import vaekit
@@ -66,10 +67,6 @@ KINDS = {"dense": dense, "conv": conv, "lstm": lstm}
 
 def nelbo(vae, x):
     return np.mean([vae.evaluate(x, batch_size=1000, verbose=0)[0] for _ in range(3)])
-
-
-def binarized(x, seed):
-    return (np.random.default_rng(seed).random(x.shape, "float32") < x).astype("float32")
 
 
 def fine_tuned(vae, x_train, test, rate=1e-3, jit="auto"):
@@ -138,7 +135,6 @@ def one_seed(kind, seed, data):
     rows = {}
     for name, (begin, rate) in starts.items():
         vae.set_weights(weights)
-        vae.compile("adam")
         rows[name] = fine_tuned(begin(), x_train, test, rate, jit)
         print(f"{kind}, seed {seed}, {name}:", np.round(rows[name], 2), flush=True)
     return rows, seconds, error

@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import keras
-import numpy as np
+from binarized import binarized
 from keras import layers
 
 import vaekit
@@ -44,10 +44,6 @@ def homework_vae(latents=10, hidden=300, seed=1):
     logits = layers.Reshape((28, 28, 1))(layers.Dense(784)(g))
     likelihood = vaekit.likelihoods.Bernoulli(from_logits=True)
     return vaekit.VAE(keras.Model(x, heads), keras.Model(z, logits), likelihood, seed=seed)
-
-
-def binarized(x, seed):
-    return (np.random.default_rng(seed).random(x.shape, "float32") < x).astype("float32")
 
 
 def measured(vae, x, samples):

@@ -19,22 +19,17 @@ from tests.tiny_models import (
     tiny_decoder,
     tiny_encoder,
     tiny_vae,
+    two_heads,
 )
 
 C = np.eye(3, dtype="float32")[np.arange(22) % 3]
 LOGS = ["kl_loss", "loss", "reconstruction_loss"]
 
 
-def conditional_encoder(log_var=None, condition=(3,), **dense):
+def conditional_encoder(log_var=None, condition=(3,)):
     x, c = keras.Input((6,), name="x"), keras.Input(condition, name="c")
-    h = layers.Dense(5, activation="tanh", **dense)(layers.Concatenate()([x, c]))
-    constant = {
-        "kernel_initializer": "zeros",
-        "bias_initializer": keras.initializers.Constant(log_var or 0.0),
-        "trainable": False,
-    }
-    z_log_var = layers.Dense(2, name="z_log_var", **({} if log_var is None else constant))(h)
-    return keras.Model([x, c], [layers.Dense(2, name="z_mean")(h), z_log_var], name="encoder")
+    h = layers.Dense(5, activation="tanh")(layers.Concatenate()([x, c]))
+    return keras.Model([x, c], two_heads(h, log_var), name="encoder")
 
 
 def conditional_decoder(condition=(3,)):

@@ -14,6 +14,7 @@ from tests.tiny_models import (
     evaluate,
     fit,
     frozen,
+    still_vae,
     tiny_decoder,
     tiny_encoder,
     tiny_vae,
@@ -27,18 +28,14 @@ def kl_table(vae, x=X):
     return kl.reshape(len(kl), -1)
 
 
-def quiet(**kwargs):
-    return tiny_vae(log_var=QUIET, optimizer=frozen(), compiled=EAGER, **kwargs)
-
-
 def between(kl):
     """A number of free nats that one of the two dimensions lies below, and one above."""
     return float(kl.mean(axis=0).mean())
 
 
 def test_the_loss_charges_the_larger_of_free_bits_and_the_batch_mean():
-    for free_bits in (10.0, between(kl_table(quiet())), 40.0):
-        vae = quiet(free_bits=free_bits, beta=0.5)
+    for free_bits in (10.0, between(kl_table(still_vae())), 40.0):
+        vae = still_vae(free_bits=free_bits, beta=0.5)
         kl = kl_table(vae)
         logs = evaluate(vae, X, batch_size=22)
         charged = np.maximum(free_bits, kl.mean(axis=0)).sum()
@@ -48,7 +45,7 @@ def test_the_loss_charges_the_larger_of_free_bits_and_the_batch_mean():
 
 
 def test_the_mean_is_that_of_the_batch_and_not_of_one_example():
-    vae = quiet()
+    vae = still_vae()
     kl = kl_table(vae, X[:8])
     free_bits = between(kl)
     assert ((kl > free_bits) != (kl.mean(axis=0) > free_bits)).any()  # or it would not matter
@@ -106,7 +103,7 @@ def test_feature_maps_have_one_threshold_for_each_element():
 
 
 def test_sample_weights_weigh_the_charged_kl():
-    vae = quiet(free_bits=40.0)
+    vae = still_vae(free_bits=40.0)
     whole = evaluate(vae, X, batch_size=22)
     half = evaluate(vae, X, batch_size=22, sample_weight=np.full(22, 0.5))
     assert half == pytest.approx({name: value / 2 for name, value in whole.items()}, rel=1e-5)
@@ -131,7 +128,7 @@ def test_free_bits_keep_a_dimension_that_the_kl_would_switch_off():
 
 
 def test_saved_and_loaded(tmp_path):
-    vae = quiet(free_bits=40.0)
+    vae = still_vae(free_bits=40.0)
     vae.save(tmp_path / "vae.keras")
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
     assert loaded.free_bits == 40.0

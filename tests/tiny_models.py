@@ -18,16 +18,20 @@ def tiny_encoder(between=(), log_var=None, hidden=5, **dense):
     h = layers.Dense(hidden, activation="tanh", **dense)(h)
     for layer in between:
         h = layer(h)
+    return keras.Model(x, two_heads(h, log_var, **dense), name="encoder")
+
+
+def two_heads(h, log_var=None, **dense):
+    """[z_mean, z_log_var] of the features; with ``log_var`` the second gives that constant."""
     constant = {
         "kernel_initializer": "zeros",
         "bias_initializer": keras.initializers.Constant(log_var or 0.0),
         "trainable": False,
     }
-    heads = [
+    return [
         layers.Dense(2, name="z_mean", **dense)(h),
         layers.Dense(2, name="z_log_var", **({} if log_var is None else constant))(h),
     ]
-    return keras.Model(x, heads, name="encoder")
 
 
 def tiny_decoder(activation="sigmoid", **dense):

@@ -81,15 +81,8 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
     x, z = x_train[rows], (codes[rows] - mean) @ forward
     parameters = _predict(decoder, z.reshape(-1, *shape), progress)
     if likelihood is None:
-        likelihood = _likelihood(autoencoder, decoder, x, parameters)
-    elif likelihood == "gaussian":
-        likelihood = likelihoods.Gaussian(_scale(x, parameters, 2))
-    elif likelihood == "laplace":
-        likelihood = likelihoods.Laplace(_scale(x, parameters, 1))
-    elif getattr(likelihood, "scale", None) == "learned":  # a copy: the object stays as it is
-        likelihood = type(likelihood).from_config(likelihood.get_config())
-        likelihood.log_scale.assign(np.log(_scale(x, parameters, 2)) / likelihoods.SPEED)
-    likelihood = likelihoods.get(likelihood)
+        likelihood = _of_the_loss(autoencoder, decoder, x)
+    likelihood = _fitted(likelihood, x, parameters)
     vae = VAE(encoder, decoder, likelihood, seed=seed)
     data_checks.check(vae, x_train, None, "x_train")
 
@@ -301,8 +294,8 @@ def _fresh_optimizer(autoencoder):
     return type(optimizer).from_config(optimizer.get_config()) if optimizer else "adam"
 
 
-def _likelihood(autoencoder, decoder, x, parameters):
-    """The likelihood whose negative logarithm is the autoencoder's loss, up to a scale."""
+def _of_the_loss(autoencoder, decoder, x):
+    """The likelihood, or its name, whose negative logarithm is the loss, up to a scale."""
     loss = getattr(autoencoder, "loss", None)
     if isinstance(loss, (list, dict)) and len(loss) == 1:
         (loss,) = loss.values() if isinstance(loss, dict) else loss
@@ -316,13 +309,26 @@ def _likelihood(autoencoder, decoder, x, parameters):
     if kind == "binarycrossentropy":
         return likelihoods.Bernoulli(from_logits=getattr(loss, "from_logits", False))
     if kind == "meansquarederror":
-        return likelihoods.Gaussian(_scale(x, parameters, 2))
+        return "gaussian"
     if kind == "meanabsoluteerror":
-        return likelihoods.Laplace(_scale(x, parameters, 1))
+        return "laplace"
     raise ValueError(
         f"to_vae knows no likelihood for the loss {name!r}. Pass one: likelihood='bernoulli', "
         "'gaussian', or an object of vaekit.likelihoods."
     )
+
+
+def _fitted(likelihood, x, parameters):
+    """The likelihood of that name with its scale fitted; an object, but for a learned scale."""
+    if likelihood == "gaussian":
+        return likelihoods.Gaussian(_scale(x, parameters, 2))
+    if likelihood == "laplace":
+        return likelihoods.Laplace(_scale(x, parameters, 1))
+    likelihood = likelihoods.get(likelihood)
+    if getattr(likelihood, "scale", None) == "learned":  # a copy: the object stays as it is
+        likelihood = type(likelihood).from_config(likelihood.get_config())
+        likelihood.log_scale.assign(np.log(_scale(x, parameters, 2)) / likelihoods.SPEED)
+    return likelihood
 
 
 def _scale(x, parameters, power):

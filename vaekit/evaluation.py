@@ -13,7 +13,7 @@ from keras import ops
 
 from vaekit import data_checks
 from vaekit.layers.sampling import DEFAULT_MAX_LOG_VAR
-from vaekit.losses import gaussian_kl
+from vaekit.losses import gaussian_kl_terms
 
 
 def elbo(vae, x, num_samples=1, batch_size=1000, seed=None, verbose=0):
@@ -45,10 +45,11 @@ def elbo(vae, x, num_samples=1, batch_size=1000, seed=None, verbose=0):
 
     Source: Kingma & Welling (2014), equation 3.
     """
-    z_mean, z_log_var = _posterior(vae, x, batch_size)
+    parts = _arrays(vae, x)
+    z_mean, z_log_var = _posterior(vae, parts, batch_size)
     total = -_kl(z_mean, z_log_var).sum(axis=1)
     noise = num_samples, batch_size, seed, verbose
-    for rows, log_p_x, _ in _draws(vae, x, z_mean, z_log_var, *noise):
+    for rows, log_p_x, _ in _draws(vae, parts, z_mean, z_log_var, *noise):
         total[rows] += log_p_x.sum(axis=1) / num_samples
     return total
 
@@ -87,10 +88,11 @@ def log_likelihood(vae, x, num_samples=100, batch_size=1000, seed=None, verbose=
 
     Source: Burda, Grosse & Salakhutdinov (2016), equation 8.
     """
-    z_mean, z_log_var = _posterior(vae, x, batch_size)
+    parts = _arrays(vae, x)
+    z_mean, z_log_var = _posterior(vae, parts, batch_size)
     total = np.full(len(z_mean), -np.inf)
     noise = num_samples, batch_size, seed, verbose
-    for rows, log_p_x, log_ratio in _draws(vae, x, z_mean, z_log_var, *noise):
+    for rows, log_p_x, log_ratio in _draws(vae, parts, z_mean, z_log_var, *noise):
         chunk = np.logaddexp.reduce(log_p_x + log_ratio, axis=1)
         total[rows] = np.logaddexp(total[rows], chunk)
     return total - np.log(num_samples)
@@ -116,7 +118,7 @@ def kl_per_dimension(vae, x, batch_size=1000):
 
     Source: Kingma & Welling (2014), appendix B.
     """
-    posterior = _posterior(vae, x, batch_size)
+    posterior = _posterior(vae, _arrays(vae, x), batch_size)
     return _kl(*posterior).mean(axis=0).reshape(vae.latent_shape)
 
 
@@ -141,7 +143,7 @@ def active_units(vae, x, threshold=0.01, batch_size=1000):
 
     Source: Burda, Grosse & Salakhutdinov (2016), section 5.2.
     """
-    z_mean, _ = _posterior(vae, x, batch_size)
+    z_mean, _ = _posterior(vae, _arrays(vae, x), batch_size)
     return int(np.sum(z_mean.var(axis=0) > threshold))
 
 
@@ -173,7 +175,7 @@ def marginal_kl(vae, x, num_samples=1, batch_size=1000, seed=None):
 
     Source: Hoffman & Johnson (2016), "ELBO surgery", section 3.
     """
-    z_mean, z_log_var = _posterior(vae, x, batch_size)
+    z_mean, z_log_var = _posterior(vae, _arrays(vae, x), batch_size)
     _check_positive(num_samples=num_samples)
     streams = np.random.SeedSequence(seed).spawn(len(z_mean))
     normal = [
@@ -248,10 +250,9 @@ def _compiled(vae, jit_compile):
     return model
 
 
-def _draws(vae, x, z_mean, z_log_var, num_samples, batch_size, seed, verbose):
+def _draws(vae, parts, z_mean, z_log_var, num_samples, batch_size, seed, verbose):
     """Yields rows of x, and for draws of z log p(x | z) and log p(z) - log q(z | x), (rows, k)."""
     _check_positive(num_samples=num_samples)
-    parts = _arrays(vae, x)
     size = -(-num_samples // -(-num_samples // batch_size))  # draws at once, all chunks alike
     step = max(1, batch_size // size)  # of so many examples
     model = _compiled(vae, vae.jit_compile)
@@ -272,10 +273,9 @@ def _draws(vae, x, z_mean, z_log_var, num_samples, batch_size, seed, verbose):
         progress.update(min(start + step, len(z_mean)))
 
 
-def _posterior(vae, x, batch_size):
+def _posterior(vae, parts, batch_size):
     """z_mean and z_log_var of q(z | x), (n, latents) each, float64, bounded as in ``Sampling``."""
     _check_positive(batch_size=batch_size)
-    parts = _arrays(vae, x)
     found = []
     for start in range(0, len(parts[0]), batch_size):
         own = [part[start : start + batch_size] for part in parts]
@@ -290,8 +290,7 @@ def _posterior(vae, x, batch_size):
 
 def _kl(z_mean, z_log_var):
     """The KL of every latent of every example, (n, latents), float64."""
-    flat = gaussian_kl(z_mean.reshape(-1, 1), z_log_var.reshape(-1, 1))
-    return ops.convert_to_numpy(flat).astype("float64").reshape(z_mean.shape)
+    return ops.convert_to_numpy(gaussian_kl_terms(z_mean, z_log_var)).astype("float64")
 
 
 def _arrays(vae, x):

@@ -9,7 +9,7 @@ from keras import ops
 
 from vaekit import data_checks, likelihoods
 from vaekit.layers import KLDivergence, Sampling
-from vaekit.losses import gaussian_kl
+from vaekit.losses import gaussian_kl, gaussian_kl_terms
 
 SampledPass = namedtuple("SampledPass", ["parameters", "z_mean", "z_log_var"])
 
@@ -262,8 +262,7 @@ class VAE(keras.Model):
 
         Its mean over the batch is the sum of the maxima; the gradient of the rest is exactly 0.
         """
-        one_column = [ops.reshape(head, (-1, 1)) for head in (z_mean, z_log_var)]
-        kl = ops.reshape(gaussian_kl(*one_column), (-1, math.prod(self.latent_shape)))
+        kl = gaussian_kl_terms(z_mean, z_log_var)
         spent = ops.mean(kl, axis=0, keepdims=True) > self.free_bits
         return ops.sum(ops.where(spent, kl, self.free_bits), axis=1)
 
