@@ -7,7 +7,7 @@ from collections import namedtuple
 import keras
 from keras import ops
 
-from vaekit import data_checks, likelihoods
+from vaekit import data_checks, likelihoods, training
 from vaekit.layers import KLDivergence, Sampling
 from vaekit.losses import gaussian_kl, gaussian_kl_terms
 
@@ -123,7 +123,8 @@ class VAE(keras.Model):
         self.batch_mean = BatchMean()
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
-        self._sampling_z = False
+        self._sampling_z, self.epsilon = False, None
+        self._asked_jit, self._asked_steps, self._xla = "auto", None, False
         if outputs is not None:
             self(_symbolic(encoder.input_shape))  # export wants a model that was called
 
@@ -137,7 +138,9 @@ class VAE(keras.Model):
     def call(self, x, training=None):
         # JAX calls this method without Keras' context: layers learn of training from here alone.
         z_mean, z_log_var, *_ = self.encoder(x, training=training)
-        z = self.sampling([z_mean, z_log_var]) if self._sampling_z else z_mean
+        z = z_mean
+        if self._sampling_z:
+            z = self.sampling([z_mean, z_log_var], epsilon=self.epsilon)
         _, conditions = data_checks.parts(x)
         parameters = self.decoder(
             _tensors([z, *conditions]) if conditions else z, training=training
@@ -182,14 +185,29 @@ class VAE(keras.Model):
 
     # ---- training --------------------------------------------------------------------------
 
-    def compile(self, optimizer="adam", loss=None, **kwargs):
-        """As ``keras.Model.compile``, but the loss is always the negative ELBO."""
+    def compile(
+        self, optimizer="adam", loss=None, jit_compile="auto", steps_per_execution=None, **kwargs
+    ):
+        """As ``keras.Model.compile``, but the loss is always the negative ELBO.
+
+        Left out, ``jit_compile`` and ``steps_per_execution`` are chosen by ``fit``: on a CPU with
+        TensorFlow it runs blocks of up to 32 steps a call, single ones if a callback watches
+        batches, and has XLA compile the blocks of dense networks in trainings of 1,000 steps or
+        more.
+        """
         if loss is not None:
             raise ValueError(
                 f"VAE computes its own loss, the negative ELBO, but got loss={loss!r}. Leave it "
                 "out and choose VAE(..., likelihood=...): 'gaussian' for mse, 'bernoulli' for bce."
             )
-        super().compile(optimizer=optimizer, loss=None, **kwargs)
+        self._asked_jit, self._asked_steps, self._xla = jit_compile, steps_per_execution, False
+        super().compile(
+            optimizer=optimizer,
+            loss=None,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution or 1,
+            **kwargs,
+        )
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """As ``keras.Model.fit``: ``fit(x)``, ``fit(x, x)``, ``fit(noisy, clean)``, data sets.
@@ -202,22 +220,57 @@ class VAE(keras.Model):
                 outside the range of the likelihood, or a condition is missing. Nothing has been
                 trained then.
         """
-        x = data_checks.check(self, x, y, "x")
-        validation = kwargs.get("validation_data")
+        call = training.named(super().fit, x, y, *args, **kwargs)
+        call["x"] = data_checks.check(self, x, y, "x")
+        call["y"] = _weighted_target(call)
+        validation = call["validation_data"]
         if isinstance(validation, (tuple, list)):
             if data_checks.is_conditional(self) and not isinstance(validation[0], (tuple, list)):
                 validation = (validation,)  # [x, c] like the first argument
-            kwargs["validation_data"] = _with_target(validation)
-            data_checks.check(self, *kwargs["validation_data"][:2], "validation_data")
+            call["validation_data"] = _with_target(validation)
+            data_checks.check(self, *call["validation_data"][:2], "validation_data")
         elif validation is not None:
-            kwargs["validation_data"] = data_checks.check(self, validation, None, "validation_data")
-        return super().fit(x, _weighted_target(x, y, kwargs), *args, **kwargs)
+            call["validation_data"] = data_checks.check(self, validation, None, "validation_data")
+        with training.in_blocks(self, call):
+            return super().fit(**call)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """As ``keras.Model.evaluate``; one draw of z an example. Raises what ``fit`` raises."""
-        if not kwargs.get("_use_cached_eval_dataset"):  # fit has checked its validation_data
-            x = data_checks.check(self, x, y, "x")
-        return super().evaluate(x, _weighted_target(x, y, kwargs), *args, **kwargs)
+        if kwargs.get("_use_cached_eval_dataset"):  # fit has checked and set up its own
+            return super().evaluate(x, y, *args, **kwargs)
+        call = training.named(super().evaluate, x, y, *args, **kwargs)
+        call["x"] = data_checks.check(self, x, y, "x")
+        call["y"] = _weighted_target(call)
+        with training.in_blocks(self, call):
+            return super().evaluate(**call)
+
+    def predict(self, *args, **kwargs):
+        """As ``keras.Model.predict``: the deterministic reconstructions."""
+        with training.steps_per_execution(self, self._asked_steps or 1):  # a callback may ask
+            return super().predict(*args, **kwargs)
+
+    def make_train_function(self, force=False):
+        if force or self.train_function is None:
+            super().make_train_function(force=True)
+            if self._runs_blocks():
+                xla = self.jit_compile or self._xla
+                self.train_function = training.function(
+                    self, self.train_step, self.train_function, xla
+                )
+
+    def make_test_function(self, force=False):
+        if force or self.test_function is None:
+            super().make_test_function(force=True)
+            if self._runs_blocks():
+                self.test_function = training.function(
+                    self, self.test_step, self.test_function, self.jit_compile
+                )
+
+    def _runs_blocks(self):
+        """Whether ``training`` can run the steps: not those that a subclass has rewritten."""
+        names = ("train_step", "test_step", "compute_metrics")
+        own = all(getattr(type(self), name) is getattr(VAE, name) for name in names)
+        return own and training.applies(self)
 
     # On JAX a step is called as (state, data), elsewhere as (data).
     def train_step(self, *args):
@@ -304,7 +357,12 @@ class VAE(keras.Model):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return config and {**config, "optimizer_built": self.optimizer.built}
+        return config and {
+            **config,
+            "jit_compile": self._asked_jit,
+            "steps_per_execution": self._asked_steps,
+            "optimizer_built": self.optimizer.built,
+        }
 
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)
@@ -339,9 +397,9 @@ def _target(x, y):
     return data_checks.parts(x)[0] if y is None else y
 
 
-def _weighted_target(x, y, kwargs):
+def _weighted_target(call):
     """Keras drops the weights of data without a target, so these get theirs here."""
-    return y if kwargs.get("sample_weight") is None else _target(x, y)
+    return call["y"] if call["sample_weight"] is None else _target(call["x"], call["y"])
 
 
 def _with_target(data):

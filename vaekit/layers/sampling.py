@@ -25,6 +25,7 @@ class Sampling(keras.layers.Layer):
             ``(batch, ...)`` of any rank. ``z_log_var`` is the natural logarithm
             of the *variance*, :math:`\log \sigma^2 = 2 \log \sigma`; it is
             bounded at 20 (at 11 in float16).
+        epsilon: a tensor of that shape: noise to use, or None for a new draw.
 
     Returns:
         ``z``: the shape of ``z_mean``, in the layer's compute dtype.
@@ -46,15 +47,16 @@ class Sampling(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs):
+    def call(self, inputs, epsilon=None):
         pair = isinstance(inputs, (tuple, list))  # one tensor of two rows is no pair
         self.compute_output_shape([tuple(t.shape) for t in inputs] if pair else tuple(inputs.shape))
         z_mean, z_log_var = inputs
         bound = MAX_LOG_VAR.get(self.compute_dtype, DEFAULT_MAX_LOG_VAR)
         sigma = ops.exp(0.5 * ops.minimum(z_log_var, bound))
-        epsilon = keras.random.normal(
-            ops.shape(z_mean), dtype=self.compute_dtype, seed=self.seed_generator
-        )
+        if epsilon is None:
+            epsilon = keras.random.normal(
+                ops.shape(z_mean), dtype=self.compute_dtype, seed=self.seed_generator
+            )
         return z_mean + sigma * epsilon
 
     def compute_output_shape(self, input_shape):

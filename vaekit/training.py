@@ -1,0 +1,252 @@
+"""How ``VAE.fit`` trains on a CPU with TensorFlow; elsewhere it is Keras' own.
+
+Keras runs one step a call. For small networks the way into such a call and out of it costs as
+much as the step, so here one call runs a block of them, and XLA compiles it if that pays. The
+results are those of single steps: same order of the data, same noise. ``benchmarks/speed``
+measures each choice.
+"""
+
+import contextlib
+import inspect
+import itertools
+import math
+
+import keras
+import numpy as np
+from keras import layers, tree
+
+from vaekit import data_checks, likelihoods
+from vaekit.layers import Sampling
+
+STEPS = 32  # in a block; more of them gain nothing measurable
+VALUES = 100_000  # of one example, times the steps: a block of 128 examples stays below 60 MB
+WORTH = 1_000  # steps: XLA takes a second more to compile, and saves a millisecond each
+WATCHING = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
+# XLA doubles the speed of these; convolutions get slower by it, and Dropout other noise.
+COMPILED = {
+    layers.InputLayer, layers.Dense, layers.Flatten, layers.Reshape, layers.Concatenate,
+    layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Add, layers.Rescaling,
+    layers.BatchNormalization, layers.LayerNormalization, Sampling, *likelihoods.BY_NAME.values(),
+}  # fmt: skip
+
+
+def applies(vae):
+    """Whether steps of this model may run in blocks here; measured on CPUs only."""
+    if keras.backend.backend() != "tensorflow" or vae.run_eagerly:
+        return False
+    import tensorflow as tf
+
+    alone = vae.distribute_strategy.num_replicas_in_sync == 1 and not tf.distribute.has_strategy()
+    return alone and not tf.config.list_physical_devices("GPU")
+
+
+def block_steps(vae, callbacks):
+    """How many steps a call runs: 1 if a callback wants to see each of them."""
+    callbacks = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
+    if any(_watches_steps(each) for each in tree.flatten(callbacks or ())):
+        return 1
+    shape = (data_checks.input_shapes(vae.encoder) or [(None, VALUES)])[0]
+    return max(1, min(STEPS, VALUES // math.prod(size or 1 for size in shape[1:])))
+
+
+def pays(vae, steps):
+    """Whether XLA saves more time in that many steps than it takes to compile."""
+    return steps >= WORTH and all(
+        type(layer) in COMPILED and layer.compute_dtype == "float32"
+        for layer in vae._flatten_layers(include_self=False)
+        if not (isinstance(layer, keras.Model) and _of_keras(layer))
+    )
+
+
+def named(method, *args, **kwargs):
+    """All arguments of a call by their names, those that were left out too."""
+    call = inspect.signature(method).bind(*args, **kwargs)
+    call.apply_defaults()
+    others = call.arguments.pop("kwargs", {})
+    return {**call.arguments, **others}
+
+
+@contextlib.contextmanager
+def steps_per_execution(vae, steps):
+    """Keras' setting of that name, for a while."""
+    before, vae.steps_per_execution = vae.steps_per_execution, steps
+    try:
+        yield
+    finally:
+        vae.steps_per_execution = before
+
+
+@contextlib.contextmanager
+def in_blocks(vae, call):
+    """Sets up ``vae.fit(**call)`` or ``vae.evaluate(**call)``: changes ``call`` and settings."""
+    if not vae._runs_blocks():
+        yield
+        return
+    fits = "epochs" in call
+    _hold_arrays(call, fits)
+    if fits and vae._asked_jit == "auto" and not vae._xla and pays(vae, _planned_steps(call)):
+        vae._xla, vae.train_function = True, None
+    with steps_per_execution(vae, vae._asked_steps or block_steps(vae, call["callbacks"])):
+        yield
+
+
+def _hold_arrays(call, fits):
+    """Replaces the arrays in a call by data sets, where that leaves nothing for Keras to do."""
+    size, data = call["batch_size"], (call["x"], call["y"], call["sample_weight"])
+    if not fits:
+        if call["steps"] is None:
+            _replace(call, as_dataset(*data, size, shuffle=False))
+        return
+    if call["validation_split"] and call["validation_data"] is None and _rows(data):
+        cut = math.floor(_rows(data) * (1 - call["validation_split"]))
+        if 0 < cut < _rows(data):
+            last = tree.map_structure(lambda a: None if a is None else a[cut:], data)
+            data = tree.map_structure(lambda a: None if a is None else a[:cut], data)
+            _replace(call, *data)
+            call.update(validation_data=last, validation_split=0.0)
+    validation = call["validation_data"]
+    if isinstance(validation, tuple) and call["validation_steps"] is None:
+        parts = keras.utils.unpack_x_y_sample_weight(validation)
+        held = as_dataset(*parts, call["validation_batch_size"] or size, shuffle=False)
+        call["validation_data"] = validation if held is None else held
+    if call["shuffle"] in (True, False) and call["class_weight"] is call["steps_per_epoch"] is None:
+        held = as_dataset(*data, size, call["shuffle"])
+        call["shuffle"] = call["shuffle"] and held is None
+        _replace(call, held)
+
+
+def _replace(call, x, y=None, sample_weight=None):
+    if x is not None:
+        call.update(x=x, y=y, sample_weight=sample_weight)
+
+
+def _planned_steps(call):
+    """How many steps a call of ``fit`` will run; infinitely many if nobody knows."""
+    epochs, steps = call["epochs"] - call["initial_epoch"], call["steps_per_epoch"]
+    if steps is None and hasattr(call["x"], "cardinality"):
+        steps = int(call["x"].cardinality())
+    return (math.inf if steps and steps < 0 else steps or 0) * epochs
+
+
+def as_dataset(x, y, sample_weight, batch_size, shuffle):
+    """The arrays as a ``tf.data.Dataset`` that gives the batches Keras would, or None.
+
+    Keras' own data set is tuned as it runs, by a thread that sleeps 10 ms, 20 ms, 40 ms, ...
+    An epoch often cannot end before it wakes, and so lasts up to twice as long.
+    """
+    import tensorflow as tf
+
+    rows, size = _rows((x, y, sample_weight)), batch_size or 32
+    if not rows:
+        return None  # left to Keras, which converts, or says what is wrong
+    x, y, sample_weight = tree.map_structure(_tensor, tree.lists_to_tuples((x, y, sample_weight)))
+    data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def order(_):
+        rows_in_order = tf.range(rows, dtype="int64")
+        return tf.random.shuffle(rows_in_order) if shuffle else rows_in_order
+
+    def epoch(rows_in_order):
+        def batch(start):
+            chosen = rows_in_order[start : start + size]
+            return tree.map_structure(lambda tensor: tf.gather(tensor, chosen), data)
+
+        return tf.data.Dataset.range(0, rows, size).map(batch)
+
+    batches = tf.data.Dataset.range(1).map(order).flat_map(epoch).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    steps = tf.data.experimental.assert_cardinality(math.ceil(rows / size))
+    return batches.apply(steps).with_options(options)
+
+
+def _rows(data):
+    """How many rows NumPy arrays and tensors have; 0 for other data, and if they differ."""
+    arrays = [part for part in tree.flatten(data) if part is not None]
+    plain = all(isinstance(array, np.ndarray) or keras.ops.is_tensor(array) for array in arrays)
+    rows = {len(array) for array in arrays} if plain else ()
+    return rows.pop() if len(rows) == 1 else 0
+
+
+def function(vae, step, single, xla):
+    """The function that Keras calls with an iterator: runs ``vae.steps_per_execution`` steps.
+
+    Args:
+        vae: the model.
+        step: its ``train_step`` or ``test_step``.
+        single: what Keras has made of that, for a batch of another shape than its neighbours.
+        xla: bool, whether XLA compiles the block.
+    """
+    import tensorflow as tf
+
+    @tf.function(jit_compile=xla, reduce_retracing=not xla)
+    def run(block, epsilon, count):
+        def body(k):
+            vae.epsilon = None if epsilon is None else epsilon[k]
+            step(tree.map_structure(lambda tensor: tensor[k], block))
+            vae.epsilon = None
+            return (k + 1,)
+
+        tf.while_loop(lambda k: k < count, body, (0,), parallel_iterations=1)
+        return vae.get_metrics_result()
+
+    @tf.function
+    def draws(rows, count):  # XLA would draw other numbers from the same seed
+        dtype, seed = vae.sampling.compute_dtype, vae.sampling.seed_generator
+
+        def draw(_):
+            return keras.random.normal((rows, *vae.latent_shape), dtype=dtype, seed=seed)
+
+        epsilon = tf.map_fn(draw, tf.range(count), fn_output_signature=dtype)
+        padding = [[0, vae.steps_per_execution - count]] + [[0, 0]] * (len(epsilon.shape) - 1)
+        return tf.pad(epsilon, padding)
+
+    def run_steps(iterator):
+        batches = list(itertools.islice(iterator, vae.steps_per_execution))
+        if not batches:
+            raise StopIteration
+        for shapes, alike in itertools.groupby(batches, _shapes):
+            alike = list(alike)
+            if len(alike) == 1 or None in shapes:
+                for batch in alike:
+                    logs = single(iter([batch]))
+                continue
+            count, epsilon = len(alike), None
+            if xla:  # all blocks of one size, or it would compile again
+                epsilon = draws(shapes[0][0], tf.constant(count))
+                alike += alike[:1] * (vae.steps_per_execution - count)
+            block = tree.map_structure(lambda *tensors: tf.stack(tensors), *alike)
+            logs = run(block, epsilon, tf.constant(count))
+        return logs
+
+    return run_steps
+
+
+def _shapes(batch):
+    """The shapes in a batch, None for what cannot be stacked."""
+    return [
+        tuple(part.shape) if hasattr(part, "device") and hasattr(part, "shape") else None
+        for part in tree.flatten(batch)
+    ]
+
+
+def _tensor(array):
+    if array is None:
+        return None
+    floating = np.issubdtype(getattr(array.dtype, "as_numpy_dtype", array.dtype), np.floating)
+    return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx() if floating else None)
+
+
+def _of_keras(thing):
+    return type(thing).__module__.startswith("keras.")
+
+
+def _watches_steps(callback):
+    """Whether a callback that is not Keras' own has a method for single batches."""
+    if _of_keras(callback) and not isinstance(callback, keras.callbacks.LambdaCallback):
+        return False
+    base = keras.callbacks.Callback
+    return any(
+        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
+        for name in WATCHING
+    )
