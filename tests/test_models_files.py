@@ -43,7 +43,8 @@ def noisy_vae():
     # On torch, Keras' Dropout draws from torch's own global state, which no file holds.
     on_torch = keras.backend.backend() == "torch"
     noise = layers.GaussianNoise(0.3) if on_torch else layers.Dropout(0.3)
-    return tiny_vae([noise], beta=0.5, seed=None)
+    # Killed amid an epoch, it is watched batch by batch: the steps then round as single ones.
+    return tiny_vae([noise], beta=0.5, seed=None, compiled={"steps_per_execution": 1})
 
 
 # ---- a new process -----------------------------------------------------------------------------

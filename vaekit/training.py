@@ -7,6 +7,7 @@ measures each choice.
 """
 
 import contextlib
+import functools
 import inspect
 import itertools
 import math
@@ -40,13 +41,15 @@ def applies(vae):
     return alone and not tf.config.list_physical_devices("GPU")
 
 
-def block_steps(vae, callbacks):
-    """How many steps a call runs: 1 if a callback wants to see each of them."""
-    callbacks = getattr(callbacks, "callbacks", callbacks)  # of a CallbackList
+def block_steps(vae, call):
+    """How many steps a block has: 1 if a callback wants to see each of them."""
+    callbacks = getattr(call["callbacks"], "callbacks", call["callbacks"])  # of a CallbackList
     if any(_watches_steps(each) for each in tree.flatten(callbacks or ())):
         return 1
     shape = (data_checks.input_shapes(vae.encoder) or [(None, VALUES)])[0]
-    return max(1, min(STEPS, VALUES // math.prod(size or 1 for size in shape[1:])))
+    most = max(1, min(STEPS, VALUES // math.prod(size or 1 for size in shape[1:])))
+    counts = [call.get(name) or 0 for name in ("steps_per_epoch", "validation_steps", "steps")]
+    return next(steps for steps in range(most, 0, -1) if not any(n % steps for n in counts))
 
 
 def pays(vae, steps):
@@ -86,7 +89,7 @@ def in_blocks(vae, call):
     _hold_arrays(call, fits)
     if fits and vae._asked_jit == "auto" and not vae._xla and pays(vae, _planned_steps(call)):
         vae._xla, vae.train_function = True, None
-    with steps_per_execution(vae, vae._asked_steps or block_steps(vae, call["callbacks"])):
+    with steps_per_execution(vae, vae._asked_steps or block_steps(vae, call)):
         yield
 
 
@@ -125,7 +128,9 @@ def _planned_steps(call):
     epochs, steps = call["epochs"] - call["initial_epoch"], call["steps_per_epoch"]
     if steps is None and hasattr(call["x"], "cardinality"):
         steps = int(call["x"].cardinality())
-    return (math.inf if steps and steps < 0 else steps or 0) * epochs
+    elif steps is None:
+        steps = _rows(call["x"]) / (call["batch_size"] or 32)
+    return (math.inf if steps < 0 else steps) * epochs
 
 
 def as_dataset(x, y, sample_weight, batch_size, shuffle):
@@ -179,27 +184,9 @@ def function(vae, step, single, xla):
     """
     import tensorflow as tf
 
-    @tf.function(jit_compile=xla, reduce_retracing=not xla)
-    def run(block, epsilon, count):
-        def body(k):
-            vae.epsilon = None if epsilon is None else epsilon[k]
-            step(tree.map_structure(lambda tensor: tensor[k], block))
-            vae.epsilon = None
-            return (k + 1,)
-
-        tf.while_loop(lambda k: k < count, body, (0,), parallel_iterations=1)
-        return vae.get_metrics_result()
-
-    @tf.function
-    def draws(rows, count):  # XLA would draw other numbers from the same seed
-        dtype, seed = vae.sampling.compute_dtype, vae.sampling.seed_generator
-
-        def draw(_):
-            return keras.random.normal((rows, *vae.latent_shape), dtype=dtype, seed=seed)
-
-        epsilon = tf.map_fn(draw, tf.range(count), fn_output_signature=dtype)
-        padding = [[0, vae.steps_per_execution - count]] + [[0, 0]] * (len(epsilon.shape) - 1)
-        return tf.pad(epsilon, padding)
+    # A partial, not a closure: TensorFlow warns of closures that many models trace anew.
+    run = tf.function(functools.partial(_run_block, vae, step), jit_compile=xla)
+    draw = tf.function(functools.partial(_draw_noise, vae))
 
     def run_steps(iterator):
         batches = list(itertools.islice(iterator, vae.steps_per_execution))
@@ -211,15 +198,43 @@ def function(vae, step, single, xla):
                 for batch in alike:
                     logs = single(iter([batch]))
                 continue
-            count, epsilon = len(alike), None
-            if xla:  # all blocks of one size, or it would compile again
-                epsilon = draws(shapes[0][0], tf.constant(count))
-                alike += alike[:1] * (vae.steps_per_execution - count)
+            count = tf.constant(len(alike))
+            epsilon = draw(shapes[0][0], count) if vae._xla else None
+            # Filled up: blocks of one size are traced and compiled once.
+            alike += alike[:1] * (vae.steps_per_execution - len(alike))
             block = tree.map_structure(lambda *tensors: tf.stack(tensors), *alike)
-            logs = run(block, epsilon, tf.constant(count))
+            logs = run(block, epsilon, count)
         return logs
 
     return run_steps
+
+
+def _run_block(vae, step, block, epsilon, count):
+    """Runs a step on each of the first ``count`` batches of a block; the logs after the last."""
+    import tensorflow as tf
+
+    def body(k):
+        vae.epsilon = None if epsilon is None else epsilon[k]
+        step(tree.map_structure(lambda tensor: tensor[k], block))
+        vae.epsilon = None
+        return (k + 1,)
+
+    tf.while_loop(lambda k: k < count, body, (0,), parallel_iterations=1)
+    return vae.get_metrics_result()
+
+
+def _draw_noise(vae, rows, count):
+    """The noise of ``count`` steps, drawn as they would; XLA has other numbers for a seed."""
+    import tensorflow as tf
+
+    dtype, seed = vae.sampling.compute_dtype, vae.sampling.seed_generator
+
+    def draw(_):
+        return keras.random.normal((rows, *vae.latent_shape), dtype=dtype, seed=seed)
+
+    epsilon = tf.map_fn(draw, tf.range(count), fn_output_signature=dtype)
+    padding = [[0, vae.steps_per_execution - count]] + [[0, 0]] * (len(epsilon.shape) - 1)
+    return tf.pad(epsilon, padding)
 
 
 def _shapes(batch):
