@@ -197,6 +197,38 @@ def run_layers_alone(kind, x):
     serve(train_epoch, steps * BATCH)
 
 
+def flops_of_an_image(kind):
+    """Multiplications and additions, forward and backward; none for the gradient of the data."""
+    total = 0
+    for model in networks(kind, logits=True):
+        for layer in model.layers:
+            if layer.weights:
+                places = 1  # a kernel is applied once an image, a convolution's at every pixel
+                if isinstance(layer, layers.Conv2DTranspose):
+                    places = np.prod(layer.input.shape[1:3])
+                elif isinstance(layer, layers.Conv2D):
+                    places = np.prod(layer.output.shape[1:3])
+                reads_data = layer.input is model.inputs[0] and len(model.outputs) == 2
+                total += (
+                    2 * int(places) * layer.kernel.value.shape.num_elements() * (3 - reads_data)
+                )
+    return total
+
+
+def run_sgemm(kind, x):
+    """The other bound: as many operations as an epoch has, in large products of matrices."""
+    side = 2048
+    matrix = tf.random.normal((side, side))
+    times = round(len(x) * flops_of_an_image(kind) / (2 * side**3))
+
+    def train_epoch():
+        for _ in range(times):
+            product = tf.matmul(matrix, matrix)
+        product.numpy()
+
+    serve(train_epoch, len(x))
+
+
 PEERS = {
     "vaekit": train_vaekit,
     "tf.data vaekit": train_vaekit_on_tf_data,
@@ -204,6 +236,7 @@ PEERS = {
     "tf loop": train_tf_loop,
     "tf xla loop": train_tf_xla_loop,
     "layers alone": run_layers_alone,
+    "sgemm": run_sgemm,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,226 @@
+"""How fast ``vae.fit`` trains beside its peers, all of them in turns in one run.
+
+    python benchmarks/speed/compare.py --mnist mnist.npz
+
+Each peer is a process of its own; those on JAX and PyTorch live in environments made here from
+pinned lists. One peer trains at a time: A B C ..., A B C ... Writes figures/speed.md and
+figures/speed.png.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+# Name: the peer's file, its environment ("" is the course's), and what the table says of it.
+PEERS = {
+    "vaekit": ("tensorflow_peers", "", "`vae.fit`"),
+    "tf.data vaekit": ("tensorflow_peers", "", "`vae.fit` on `tf.data`"),
+    "keras.io": ("tensorflow_peers", "", "keras.io `train_step`"),
+    "tf loop": ("tensorflow_peers", "", "TensorFlow loop by hand"),
+    "tf xla loop": ("tensorflow_peers", "", "the same, an epoch in one XLA loop"),
+    "keras jax": ("jax_peers", "jax", "Keras on JAX"),
+    "jax scan": ("jax_peers", "jax", "JAX scan by hand"),
+    "torch": ("torch_peers", "torch", "PyTorch by hand, fused Adam"),
+    "torch compile": ("torch_peers", "torch", "the same, `torch.compile`"),
+    "pythae": ("pythae_peer", "torch", "pythae"),
+    "layers alone": ("tensorflow_peers", "", "bound: layers alone"),
+    "sgemm": ("tensorflow_peers", "", "bound: its operations as sgemm"),
+}
+WORKLOADS = {"D": "dense 784-512-256-(2 x 16)-256-512-784", "C": "convolutional, as on keras.io"}
+NOT_ON_C = ("tf xla loop", "jax scan")  # XLA's convolutions take seconds a batch on a CPU
+# What is published to make PyTorch fast on a CPU: threads that sleep when they wait, large blocks
+# of memory kept for the next step. Measured: without them it is slower here.
+TORCH_SETTINGS = {
+    "OMP_WAIT_POLICY": "passive",
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+}
+
+
+class Peer:
+    """A running peer; ``rounds`` holds what it said of each epoch but the first."""
+
+    def __init__(self, name, workload, images, mnist, folder):
+        file, environment, self.label = PEERS[name]
+        self.name, self.rounds = name, []
+        self.errors = open(Path(folder) / f"{name}.txt", "w+")  # noqa: SIM115, closed by stop
+        command = [python_of(environment), HERE / "peers" / f"{file}.py", name, workload]
+        command += ["--images", images, "--started", time.time(), *(mnist and ["--mnist", mnist])]
+        variables = TORCH_SETTINGS if environment == "torch" else {}
+        variables = {**variables, "TORCHINDUCTOR_CACHE_DIR": folder, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.process = subprocess.Popen(
+            list(map(str, command)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env=os.environ | variables,
+        )
+        self.first = self.said()["first"]
+
+    def said(self):
+        """The next thing that the peer reports."""
+        for line in self.process.stdout:
+            if line.startswith("@@ "):
+                return json.loads(line[3:])
+        self.errors.seek(0)
+        sys.exit(f"The peer {self.name!r} ended:\n{self.errors.read()[-3000:]}")
+
+    def train(self):
+        print("go", file=self.process.stdin, flush=True)
+        self.rounds.append(self.said())
+
+    def stop(self):
+        self.process.communicate("stop\n", timeout=60)
+        self.errors.close()
+
+    def speeds(self):
+        """Images a second in each round."""
+        return [said["images"] / said["seconds"] for said in self.rounds]
+
+    def stalled(self):
+        """Of each round, whether the processor idled through it for longer than in the best."""
+        idle = [said["seconds"] - said["cpu"] / os.cpu_count() for said in self.rounds]
+        longest = min(idle) + 0.2 * min(said["seconds"] for said in self.rounds)
+        return [pause > longest for pause in idle]
+
+
+def python_of(environment):
+    """The Python of an environment, which is made of its pinned list if it is not there."""
+    if not environment:
+        return sys.executable
+    folder, pins = ROOT / f".venv-bench-{environment}", HERE / f"requirements-{environment}.txt"
+    python = folder / "bin" / "python"
+    ready = folder / "ready"
+    if not ready.exists() or ready.stat().st_mtime < pins.stat().st_mtime:
+        print(f"Setting up {folder.name}: once, some minutes.", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        install = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+        subprocess.run([*install, "-r", pins], check=True)
+        ready.touch()
+    return python
+
+
+def train_in_turns(workload, names, images, rounds, mnist):
+    """The peers, each with ``rounds`` epochs behind it."""
+    with tempfile.TemporaryDirectory() as folder:
+        peers = []
+        for name in names:
+            peers.append(Peer(name, workload, images, mnist, folder))
+            print(f"{workload} {name}: first epoch {peers[-1].first:.1f} s", flush=True)
+        for i in range(rounds):
+            for peer in peers:
+                peer.train()
+            speeds = ", ".join(f"{peer.name} {peer.speeds()[-1]:,.0f}" for peer in peers)
+            print(f"{workload} round {i + 1} of {rounds}: {speeds}", flush=True)
+        for peer in peers:
+            peer.stop()
+    return peers
+
+
+def compared(peer, ours):
+    """The median speed of a peer, that of its stalled rounds, and how much faster ``vae.fit`` is.
+
+    Both medians are over rounds in which neither stalled.
+    """
+    speeds, stalled = peer.speeds(), peer.stalled()
+    both = zip(ours.speeds(), speeds, ours.stalled(), stalled, strict=True)
+    ratios = [mine / its for mine, its, one, other in both if not (one or other)]
+    return (
+        statistics.median(s for s, stall in zip(speeds, stalled, strict=True) if not stall),
+        [s for s, stall in zip(speeds, stalled, strict=True) if stall],
+        statistics.median(ratios) if ratios else float("nan"),
+    )
+
+
+def table_of(workload, peers, images):
+    head = ["first epoch, s", "images/s", "`vae.fit` over it", "stalled rounds"]
+    lines = [
+        f"**{workload}**, {WORKLOADS[workload]}; {images:,} images a round.",
+        "",
+        "| | " + " | ".join(head) + " |",
+        "|---" * (len(head) + 1) + "|",
+    ]
+    for peer in peers:
+        speed, stalls, ratio = compared(peer, peers[0])
+        told = f"{len(stalls)}, at {statistics.median(stalls):,.0f}" if stalls else "0"
+        ratio = "1" if peer is peers[0] else f"{ratio:.2f}"
+        lines.append(f"| {peer.label} | {peer.first:.1f} | {speed:,.0f} | {ratio} | {told} |")
+    return "\n".join(lines)
+
+
+def draw(results):
+    figure, axes = plt.subplots(1, len(results), figsize=(9.5, 4.2), layout="constrained")
+    for axis, (workload, peers) in zip(
+        figure.axes if axes is not None else (), results, strict=True
+    ):
+        for row, peer in enumerate(reversed(peers)):
+            speed, *_ = compared(peer, peers[0])
+            bound = peer.label.startswith("bound")
+            color = "C1" if "vaekit" in peer.name else "0.8" if bound else "C0"
+            axis.barh(row, speed, color=color, alpha=0.75)
+            for each, stall in zip(peer.speeds(), peer.stalled(), strict=True):
+                face = "white" if stall else "black"
+                axis.plot(each, row, "o", ms=3.5, mfc=face, mec="black", mew=0.7)
+        labels = [peer.label.replace("`", "") for peer in reversed(peers)]
+        axis.set_yticks(range(len(peers)), labels, fontsize=8)
+        axis.set_xlabel("images a second")
+        axis.set_title(f"{workload}: {WORKLOADS[workload]}", fontsize=9)
+    figure.savefig(ROOT / "figures" / "speed.png", dpi=110)
+
+
+def machine():
+    """The processor, as far as the system names it, the cores, the system and the date."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.processor()
+    today = datetime.date.today().isoformat()
+    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, {today}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mnist", help="npz file with x_train; by default Keras' download")
+    parser.add_argument("--workloads", default="DC")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, help="by default all")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--images", type=int, nargs=2, default=[60_000, 12_800], help="of D, of C")
+    chosen = parser.parse_args()
+    mnist = Path(chosen.mnist).resolve() if chosen.mnist else ""
+    if not mnist:
+        import keras
+
+        keras.datasets.mnist.load_data()
+    names = [n for n in PEERS if n == "vaekit" or not chosen.peers or n in chosen.peers]
+    results, tables = [], [f"Measured on {machine()}; medians of {chosen.rounds} rounds."]
+    for workload, images in zip("DC", chosen.images, strict=True):
+        if workload in chosen.workloads:
+            fit = [name for name in names if workload == "D" or name not in NOT_ON_C]
+            peers = train_in_turns(workload, fit, images, chosen.rounds, mnist)
+            results.append((workload, peers))
+            tables.append(table_of(workload, peers, images))
+    text = "\n\n".join(tables) + "\n"
+    print(text)
+    if chosen.peers is None:
+        (ROOT / "figures" / "speed.md").write_text(text, encoding="utf-8")
+        draw(results)
+
+
+if __name__ == "__main__":
+    if shutil.which("gcc") is None:
+        print("torch.compile needs a C++ compiler, and there is no gcc here.", file=sys.stderr)
+    main()
