@@ -9,8 +9,9 @@ SCRUB := $(addprefix metadata.language_info.,version codemirror_mode file_extens
 # Silence TensorFlow, and use one way of rounding everywhere.
 export TF_CPP_MIN_LOG_LEVEL = 3
 export TF_ENABLE_ONEDNN_OPTS = 0
+UNTUNED := env -u TF_ENABLE_ONEDNN_OPTS
 
-.PHONY: lab test test-backends notebooks check-notebook bench-quality lint lock help
+.PHONY: lab test test-backends notebooks check-notebook bench bench-quality lint lock help
 
 help:
 	@echo "make lab             open the course in JupyterLab (ARGS=... is passed on)"
@@ -18,6 +19,7 @@ help:
 	@echo "make test-backends   run the tests of vaekit on JAX and on PyTorch"
 	@echo "make notebooks       execute the notebooks in place, refresh outputs and figures"
 	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   run one, compare its outputs"
+	@echo "make bench           train beside the peers, measure the other costs (MNIST=mnist.npz; 40 minutes)"
 	@echo "make bench-quality   reproduce the numbers of a public homework on full MNIST (MNIST=mnist.npz)"
 	@echo "make lint            check the code and the notebooks with ruff"
 
@@ -42,6 +44,11 @@ notebooks: .venv/ready
 
 check-notebook: .venv/ready
 	$(PYTEST) $(NB)
+
+# The peers on JAX and PyTorch get environments of their own, once; nothing else should run meanwhile.
+bench: .venv/ready
+	$(UNTUNED) $(BIN)/python benchmarks/speed/compare.py $(if $(MNIST),--mnist "$(MNIST)") $(ARGS)
+	$(UNTUNED) $(BIN)/python benchmarks/speed/costs.py $(if $(MNIST),--mnist "$(MNIST)")
 
 bench-quality: .venv/ready
 	$(BIN)/python benchmarks/quality.py $(if $(MNIST),--mnist "$(MNIST)")

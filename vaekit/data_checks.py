@@ -59,7 +59,7 @@ def check_pair(vae, x, y, name):
     if y is not None and y is not x:
         x, name = y, f"target of {name}"
         check_array(x, name, None)
-    likelihood, target = vae.likelihood, keras.ops.convert_to_numpy(x)
+    likelihood, target = vae.likelihood, _numpy(x)
     output_shape = getattr(vae.decoder, "output_shape", None)
     if isinstance(output_shape, tuple):
         likelihood.check_shapes(target.shape, output_shape, f"the {name}")
@@ -92,7 +92,7 @@ def check_array(array, name, expected):
             f"VAE expects at least one example, but the {name} has shape {shape}. "
             "Look at how the data were loaded or split."
         )
-    _check_finite(keras.ops.convert_to_numpy(array), name)
+    _check_finite(_numpy(array), name)
 
 
 def check_conditions(vae, conditions, rows, name):
@@ -105,7 +105,7 @@ def check_conditions(vae, conditions, rows, name):
             "into sample(n, condition=c); a VAE without conditions takes none."
         )
     for condition, expected in zip(conditions, shapes, strict=True):
-        values = keras.ops.convert_to_numpy(condition)
+        values = _numpy(condition)
         if values.dtype.kind not in "biuf":
             raise TypeError(
                 f"VAE expects conditions of numbers, but that of the {name} is {values.dtype}. "
@@ -119,6 +119,11 @@ def check_conditions(vae, conditions, rows, name):
                 "keras.utils.to_categorical(labels)."
             )
         _check_finite(values, f"condition of the {name}")
+
+
+def _numpy(array):
+    """The array itself where it is one: Keras would copy it."""
+    return array if isinstance(array, np.ndarray) else keras.ops.convert_to_numpy(array)
 
 
 def _check_finite(values, name):

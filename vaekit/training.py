@@ -89,6 +89,10 @@ def in_blocks(vae, call):
     _hold_arrays(call, fits)
     if fits and vae._asked_jit == "auto" and not vae._xla and pays(vae, _planned_steps(call)):
         vae._xla, vae.train_function = True, None
+    if fits and not vae.optimizer.built:  # or TensorFlow traces the first block twice
+        vae.optimizer.build(vae.trainable_variables)
+    if call["verbose"] != 0 and not hasattr(call["callbacks"], "callbacks"):
+        call["callbacks"] = [*tree.flatten(call["callbacks"] or ()), ProgressBar()]
     with steps_per_execution(vae, vae._asked_steps or block_steps(vae, call)):
         yield
 
@@ -256,9 +260,20 @@ def _of_keras(thing):
     return type(thing).__module__.startswith("keras.")
 
 
+class ProgressBar(keras.callbacks.ProgbarLogger):
+    """Keras' own, which would count the steps of the last block beyond the end of the epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(min(batch, (self.target or math.inf) - 1), logs)
+
+    def on_test_batch_end(self, batch, logs=None):
+        super().on_test_batch_end(min(batch, (self.target or math.inf) - 1), logs)
+
+
 def _watches_steps(callback):
     """Whether a callback that is not Keras' own has a method for single batches."""
-    if _of_keras(callback) and not isinstance(callback, keras.callbacks.LambdaCallback):
+    bar = isinstance(callback, keras.callbacks.ProgbarLogger)
+    if bar or (_of_keras(callback) and not isinstance(callback, keras.callbacks.LambdaCallback)):
         return False
     base = keras.callbacks.Callback
     return any(
