@@ -50,6 +50,12 @@ TORCH_SETTINGS = {
 }
 
 
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+}
+IMPORTS = {"": "keras, tensorflow, vaekit", "jax": "jax, keras", "torch": "torch, pythae.trainers"}
+
+
 class Peer:
     """A running peer; ``rounds`` holds what it said of each epoch but the first."""
 
@@ -60,14 +66,14 @@ class Peer:
         command = [python_of(environment), HERE / "peers" / f"{file}.py", name, workload]
         command += ["--images", images, "--started", time.time(), *(mnist and ["--mnist", mnist])]
         variables = TORCH_SETTINGS if environment == "torch" else {}
-        variables = {**variables, "TORCHINDUCTOR_CACHE_DIR": folder, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        variables = {**variables, "TORCHINDUCTOR_CACHE_DIR": folder}
         self.process = subprocess.Popen(
             list(map(str, command)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env=os.environ | variables,
+            env={**ENVIRONMENT, **variables},
         )
         self.first = self.said()["first"]
 
@@ -117,6 +123,9 @@ def python_of(environment):
 def train_in_turns(workload, names, images, rounds, mnist):
     """The peers, each with ``rounds`` epochs behind it."""
     with tempfile.TemporaryDirectory() as folder:
+        for environment in {PEERS[name][1] for name in names}:  # else the first to import is slow
+            command = [python_of(environment), "-c", "import " + IMPORTS[environment]]
+            subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, check=True)
         peers = []
         for name in names:
             peers.append(Peer(name, workload, images, mnist, folder))
