@@ -84,6 +84,7 @@ def compiled(encoder, decoder):
         {"batch_size": 40},
         {"sample_weight": WEIGHTS},
         {"y": X[::-1].copy()},
+        {"y": X},
         {"validation_data": (X[:7],)},
         {"validation_data": (X[:7], X[:7], WEIGHTS[:7]), "validation_batch_size": 3},
         {"validation_split": 0.3, "sample_weight": WEIGHTS, "shuffle": True},
@@ -341,10 +342,15 @@ def test_arrays_come_in_the_order_of_keras(shuffle):
 def test_arrays_become_data_sets_that_nothing_tunes():
     import tensorflow as tf
 
-    held = training.as_dataset(X.astype("float64"), X, WEIGHTS, None, True)
+    held = training.as_dataset(X.astype("float64"), X[::-1], WEIGHTS, None, True)
     assert held.options().autotune.enabled is False
     assert int(held.cardinality()) == 1
     assert [spec.dtype for spec in held.element_spec] == [tf.float32] * 3
+
+
+def test_data_that_are_their_own_target_are_held_once():
+    assert not isinstance(training.as_dataset(X, X, None, 4, True).element_spec, tuple)
+    assert len(training.as_dataset(X, X, WEIGHTS, 4, True).element_spec) == 3
 
 
 def test_other_data_are_left_to_keras():

@@ -23,6 +23,7 @@ STEPS = 32  # in a block; more of them gain nothing measurable
 VALUES = 100_000  # of one example, times the steps: a block of 128 examples stays below 60 MB
 WORTH = 1_000  # steps: XLA takes a second more to compile, and saves a millisecond each
 WATCHING = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
+SHOWING = (keras.callbacks.ProgbarLogger, keras.callbacks.CallbackList)
 # XLA doubles the speed of these; convolutions get slower by it, and Dropout other noise.
 COMPILED = {
     layers.InputLayer, layers.Dense, layers.Flatten, layers.Reshape, layers.Concatenate,
@@ -91,8 +92,9 @@ def in_blocks(vae, call):
         vae._xla, vae.train_function = True, None
     if fits and not vae.optimizer.built:  # or TensorFlow traces the first block twice
         vae.optimizer.build(vae.trainable_variables)
-    if call["verbose"] != 0 and not hasattr(call["callbacks"], "callbacks"):
-        call["callbacks"] = [*tree.flatten(call["callbacks"] or ()), ProgressBar()]
+    callbacks = tree.flatten(call["callbacks"] or ())
+    if call["verbose"] != 0 and not any(isinstance(each, SHOWING) for each in callbacks):
+        call["callbacks"] = [*callbacks, ProgressBar()]
     with steps_per_execution(vae, vae._asked_steps or block_steps(vae, call)):
         yield
 
@@ -148,6 +150,8 @@ def as_dataset(x, y, sample_weight, batch_size, shuffle):
     rows, size = _rows((x, y, sample_weight)), batch_size or 32
     if not rows:
         return None  # left to Keras, which converts, or says what is wrong
+    if y is x and sample_weight is None:
+        y = None  # held once; the VAE takes x as the target
     x, y, sample_weight = tree.map_structure(_tensor, tree.lists_to_tuples((x, y, sample_weight)))
     data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
@@ -183,13 +187,15 @@ def function(vae, step, single, xla):
     Args:
         vae: the model.
         step: its ``train_step`` or ``test_step``.
-        single: what Keras has made of that, for a batch of another shape than its neighbours.
+        single: what Keras has made of that, for batches of anything but tensors.
         xla: bool, whether XLA compiles the block.
     """
     import tensorflow as tf
 
-    # A partial, not a closure: TensorFlow warns of closures that many models trace anew.
+    # Partials, not closures: TensorFlow warns of closures that many models trace anew.
     run = tf.function(functools.partial(_run_block, vae, step), jit_compile=xla)
+    run_one = functools.partial(step)
+    run_one = tf.function(run_one, reduce_retracing=True, jit_compile=vae.jit_compile)
     draw = tf.function(functools.partial(_draw_noise, vae))
 
     def run_steps(iterator):
@@ -198,9 +204,9 @@ def function(vae, step, single, xla):
             raise StopIteration
         for shapes, alike in itertools.groupby(batches, _shapes):
             alike = list(alike)
-            if len(alike) == 1 or None in shapes:
+            if None in shapes or len(alike) == 1:
                 for batch in alike:
-                    logs = single(iter([batch]))
+                    logs = single(iter([batch])) if None in shapes else run_one(batch)
                 continue
             count = tf.constant(len(alike))
             epsilon = draw(shapes[0][0], count) if vae._xla else None
@@ -219,8 +225,10 @@ def _run_block(vae, step, block, epsilon, count):
 
     def body(k):
         vae.epsilon = None if epsilon is None else epsilon[k]
-        step(tree.map_structure(lambda tensor: tensor[k], block))
-        vae.epsilon = None
+        try:
+            step(tree.map_structure(lambda tensor: tensor[k], block))
+        finally:
+            vae.epsilon = None
         return (k + 1,)
 
     tf.while_loop(lambda k: k < count, body, (0,), parallel_iterations=1)
