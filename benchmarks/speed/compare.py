@@ -53,7 +53,7 @@ TORCH_SETTINGS = {
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
 }
-IMPORTS = {"": "keras, tensorflow, vaekit", "jax": "jax, keras", "torch": "torch, pythae.trainers"}
+IMPORTS = {"": "keras, vaekit", "jax": "keras", "torch": "torch, pythae.trainers"}
 
 
 class Peer:
@@ -125,7 +125,8 @@ def train_in_turns(workload, names, images, rounds, mnist):
     with tempfile.TemporaryDirectory() as folder:
         for environment in {PEERS[name][1] for name in names}:  # else the first to import is slow
             command = [python_of(environment), "-c", "import " + IMPORTS[environment]]
-            subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, check=True)
+            backend = {"KERAS_BACKEND": environment or "tensorflow"}
+            subprocess.run(command, env={**ENVIRONMENT, **backend}, capture_output=True, check=True)
         peers = []
         for name in names:
             peers.append(Peer(name, workload, images, mnist, folder))
