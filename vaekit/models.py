@@ -123,7 +123,7 @@ class VAE(keras.Model):
         self.batch_mean = BatchMean()
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
-        self._sampling_z, self.epsilon = False, None
+        self._sampling_z, self._epsilon = False, None
         self._asked_jit, self._asked_steps, self._xla = "auto", None, False
         if outputs is not None:
             self(_symbolic(encoder.input_shape))  # export wants a model that was called
@@ -140,7 +140,7 @@ class VAE(keras.Model):
         z_mean, z_log_var, *_ = self.encoder(x, training=training)
         z = z_mean
         if self._sampling_z:
-            z = self.sampling([z_mean, z_log_var], epsilon=self.epsilon)
+            z = self.sampling([z_mean, z_log_var], epsilon=self._epsilon)
         _, conditions = data_checks.parts(x)
         parameters = self.decoder(
             _tensors([z, *conditions]) if conditions else z, training=training

@@ -224,11 +224,11 @@ def _run_block(vae, step, block, epsilon, count):
     import tensorflow as tf
 
     def body(k):
-        vae.epsilon = None if epsilon is None else epsilon[k]
+        vae._epsilon = None if epsilon is None else epsilon[k]
         try:
             step(tree.map_structure(lambda tensor: tensor[k], block))
         finally:
-            vae.epsilon = None
+            vae._epsilon = None
         return (k + 1,)
 
     tf.while_loop(lambda k: k < count, body, (0,), parallel_iterations=1)
