@@ -8,11 +8,9 @@ this file, sizes are tiny, most of it runs in one process, and both go to a temp
 """
 
 import argparse
-import datetime
 import importlib
 import math
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -21,6 +19,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
+
+from machine import machine
 
 # A fresh process begins with this file. NumPy, Keras and what needs them are imported in the
 # functions: one of these times that, and the small parent is no part of a child's memory.
@@ -222,15 +222,6 @@ def scaling(run, mnist, sizes):
     )
 
 
-def machine():
-    """The number and the name of the processors."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), name)
-    return f"{os.cpu_count()} cores, {name}"
-
-
 def plain(value):
     """Three significant digits: 0.0123, 1.23, 12,300."""
     return f"{float(f'{value:.3g}'):,.12g}"
@@ -248,7 +239,7 @@ def table(starts, series):
         about = "memory of `fit`, " if each.measured == "MB" else ""
         rows += [(about + name, sizes, each.measured, ys) for name, ys in each.lines.items()]
     lines = [
-        f"Measured on {datetime.date.today()}: {machine()}, Python {platform.python_version()}.\n",
+        f"Measured on {machine()}.\n",
         "| cost | at | measured | unit |",
         "|---|---|---|---|",
     ]
