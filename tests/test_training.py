@@ -22,7 +22,6 @@ from tests.tiny_models import (
 from vaekit import training
 
 pytestmark = pytest.mark.tensorflow
-LOGS = ["kl_loss", "loss", "reconstruction_loss"]
 SINGLE = {"jit_compile": False, "steps_per_execution": 1}
 WEIGHTS = np.linspace(0.1, 2, 22, dtype="float32")
 
@@ -117,6 +116,14 @@ def test_layers_with_state_train_in_blocks_as_in_single_steps(between, eager_to_
     histories = fit(single, X, epochs=2), fit(blocks, X, epochs=2)
     np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-5)
     assert_close_weights(single, blocks, atol=2e-6)
+
+
+def test_blocks_may_change_their_length_between_trainings(eager_to_compile):
+    single, blocks = tiny_vae(compiled=SINGLE), tiny_vae()
+    single._runs_blocks = lambda: False
+    for steps in ({"steps_per_epoch": 2}, {}):  # the same batches in blocks of 2, then of 32
+        losses = [fit(vae, X[:20], **steps)["loss"] for vae in (single, blocks)]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 def test_xla_asked_for_is_that_of_keras():

@@ -208,10 +208,12 @@ def function(vae, step, single, xla):
                 for batch in alike:
                     logs = single(iter([batch])) if None in shapes else run_one(batch)
                 continue
-            count = tf.constant(len(alike))
-            epsilon = draw(shapes[0][0], count) if vae._xla else None
+            count, steps = tf.constant(len(alike)), vae.steps_per_execution
+            # XLA that fit has chosen changes no noise; XLA that was asked for is that of Keras.
+            chosen = xla and not vae.jit_compile
+            epsilon = draw(shapes[0][0], count, steps) if chosen else None
             # Filled up: blocks of one size are traced and compiled once.
-            alike += alike[:1] * (vae.steps_per_execution - len(alike))
+            alike += alike[:1] * (steps - len(alike))
             block = tree.map_structure(lambda *tensors: tf.stack(tensors), *alike)
             logs = run(block, epsilon, count)
         return logs
@@ -235,8 +237,11 @@ def _run_block(vae, step, block, epsilon, count):
     return vae.get_metrics_result()
 
 
-def _draw_noise(vae, rows, count):
-    """The noise of ``count`` steps, drawn as they would; XLA has other numbers for a seed."""
+def _draw_noise(vae, rows, count, steps):
+    """The noise of ``count`` steps, drawn as they would, filled up to ``steps``.
+
+    Drawn outside XLA, which has other numbers for a seed.
+    """
     import tensorflow as tf
 
     dtype, seed = vae.sampling.compute_dtype, vae.sampling.seed_generator
@@ -245,7 +250,7 @@ def _draw_noise(vae, rows, count):
         return keras.random.normal((rows, *vae.latent_shape), dtype=dtype, seed=seed)
 
     epsilon = tf.map_fn(draw, tf.range(count), fn_output_signature=dtype)
-    padding = [[0, vae.steps_per_execution - count]] + [[0, 0]] * (len(epsilon.shape) - 1)
+    padding = [[0, steps - count]] + [[0, 0]] * (len(epsilon.shape) - 1)
     return tf.pad(epsilon, padding)
 
 

@@ -47,8 +47,6 @@ TORCH_SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
 }
-
-
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
 }
@@ -154,7 +152,7 @@ def train_in_turns(workload, names, images, rounds, mnist):
 def compared(peer, ours):
     """The median speed of a peer, that of its stalled rounds, and how much faster ``vae.fit`` is.
 
-    Both medians are over rounds in which neither stalled.
+    The first over rounds in which it did not stall, the last over those in which neither did.
     """
     speeds, stalled = peer.speeds(), peer.stalled()
     both = zip(ours.speeds(), speeds, ours.stalled(), stalled, strict=True)
@@ -183,10 +181,10 @@ def table_of(workload, peers, images):
 
 
 def draw(results):
-    figure, axes = plt.subplots(1, len(results), figsize=(9.5, 4.2), layout="constrained")
-    for axis, (workload, peers) in zip(
-        figure.axes if axes is not None else (), results, strict=True
-    ):
+    figure, axes = plt.subplots(
+        1, len(results), figsize=(9.5, 4.2), layout="constrained", squeeze=False
+    )
+    for axis, (workload, peers) in zip(axes[0], results, strict=True):
         for row, peer in enumerate(reversed(peers)):
             speed, *_ = compared(peer, peers[0])
             bound = peer.label.startswith("bound")
