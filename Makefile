@@ -32,8 +32,13 @@ lab: .venv/ready
 test: .venv/ready
 	$(PYTEST) -n $(JOBS) --dist loadfile --durations=12 tests vaekit $(NB)
 
-test-backends: .venv/ready
-	@python3 tools/make_venv.py --backends
+.venv-backends/ready: pyproject.toml tools/make_venv.py
+	@python3 tools/make_venv.py backends
+
+.venv-bench-%/ready: benchmarks/speed/requirements-%.txt tools/make_venv.py
+	@python3 tools/make_venv.py bench-$*
+
+test-backends: .venv-backends/ready
 	KERAS_BACKEND=jax $(PYTEST_BACKENDS)
 	KERAS_BACKEND=torch $(PYTEST_BACKENDS)
 
@@ -45,8 +50,8 @@ notebooks: .venv/ready
 check-notebook: .venv/ready
 	$(PYTEST) $(NB)
 
-# The peers on JAX and PyTorch get environments of their own, once; nothing else should run meanwhile.
-bench: .venv/ready
+# Nothing else should run meanwhile.
+bench: .venv/ready .venv-bench-jax/ready .venv-bench-torch/ready
 	$(UNTUNED) $(BIN)/python benchmarks/speed/compare.py $(if $(MNIST),--mnist "$(MNIST)") $(ARGS)
 	$(UNTUNED) $(BIN)/python benchmarks/speed/costs.py $(if $(MNIST),--mnist "$(MNIST)")
 

@@ -1,7 +1,9 @@
 """Makes .venv from requirements.lock; called by make, needs nothing but a Python.
 
-    python3 tools/make_venv.py              .venv: the course, its tests and vaekit
-    python3 tools/make_venv.py --backends   .venv-backends: vaekit's tests on JAX and PyTorch
+    python3 tools/make_venv.py               .venv: the course, its tests and vaekit
+    python3 tools/make_venv.py backends      .venv-backends: vaekit's tests on JAX and PyTorch
+    python3 tools/make_venv.py bench-jax     .venv-bench-jax: peers of the benchmark on JAX
+    python3 tools/make_venv.py bench-torch   .venv-bench-torch: those on PyTorch
 
 Takes the first Python that TensorFlow has wheels for: $PYTHON, the one that runs this file, or
 one on the PATH. Everything that can go wrong is said in one sentence with what to do.
@@ -16,6 +18,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FREE_GB = 4.0  # .venv takes about 2, the downloads on the way another 1
+# What pip installs into each environment, one call after the other.
+INSTALLS = {
+    "": [
+        ["--require-hashes", "-r", "requirements.lock"],
+        ["--no-deps", "--no-build-isolation", "-e", "."],
+    ],
+    "backends": [["-e", ".[backends]"]],
+    "bench-jax": [["-r", "benchmarks/speed/requirements-jax.txt"]],
+    "bench-torch": [["-r", "benchmarks/speed/requirements-torch.txt"]],
+}
 
 
 def supported():
@@ -71,8 +83,8 @@ def run(command, problem):
 
 
 def main():
-    backends = "--backends" in sys.argv
-    venv = ROOT / (".venv-backends" if backends else ".venv")
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    venv = ROOT / "-".join(filter(None, (".venv", name)))
     python = find_python()
     if (
         version_of(python)
@@ -106,12 +118,9 @@ def main():
     else:
         install = [str(inside), "-m", "pip", "install", "--disable-pip-version-check"]
     failed = "The packages could not be installed: check the network and run make again."
-    if backends:
-        run([*install, "-e", ".[backends]"], failed)
-    else:
-        run([*install, "--require-hashes", "-r", "requirements.lock"], failed)
-        run([*install, "--no-deps", "--no-build-isolation", "-e", "."], failed)
-    (venv / "ready").write_text("Made from requirements.lock; make compares the dates.\n")
+    for packages in INSTALLS[name]:
+        run([*install, *packages], failed)
+    (venv / "ready").write_text("Made by tools/make_venv.py; make compares the dates.\n")
 
 
 if __name__ == "__main__":
