@@ -19,7 +19,7 @@ help:
 	@echo "make test-backends   run the tests of vaekit on JAX and on PyTorch"
 	@echo "make notebooks       execute the notebooks in place, refresh outputs and figures"
 	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   run one, compare its outputs"
-	@echo "make bench           train beside the peers, measure the other costs (MNIST=mnist.npz; 40 minutes)"
+	@echo "make bench           train beside the peers, measure the other costs (MNIST=mnist.npz; 35 minutes)"
 	@echo "make bench-quality   reproduce the numbers of a public homework on full MNIST (MNIST=mnist.npz)"
 	@echo "make lint            check the code and the notebooks with ruff"
 

@@ -355,6 +355,28 @@ def test_arrays_become_data_sets_that_nothing_tunes():
     assert [spec.dtype for spec in held.element_spec] == [tf.float32] * 3
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_arrays_of_any_float_type_and_layout_become_float32(dtype):
+    x = np.arange(12, dtype=dtype).reshape(3, 4).T[::-1]
+    (batch,) = training.as_dataset(x, None, None, 4, shuffle=False)
+    assert batch.dtype == "float32"
+    np.testing.assert_array_equal(batch, x)
+
+
+def test_changes_of_an_array_reach_no_training_that_has_begun():
+    x = np.ones((4, 3), "float32")
+    data = training.as_dataset(x, None, None, 4, shuffle=False)
+    x[:] = 0
+    (batch,) = data
+    assert batch.numpy().min() == 1
+
+
+def test_labels_keep_their_type():
+    labels = np.arange(4)
+    ((_, y),) = training.as_dataset(X[:4], labels, None, 4, shuffle=False)
+    assert y.dtype == labels.dtype
+
+
 def test_data_that_are_their_own_target_are_held_once():
     assert not isinstance(training.as_dataset(X, X, None, 4, True).element_spec, tuple)
     assert len(training.as_dataset(X, X, WEIGHTS, 4, True).element_spec) == 3

@@ -220,7 +220,7 @@ def main():
             peers = train_in_turns(workload, fit, images, chosen.rounds, mnist)
             results.append((workload, peers))
             tables.append(table_of(workload, peers, images))
-    text = "\n\n".join(tables) + "\n"
+    text = "\n\n".join(tables) + "\n\n"
     print(text)
     if chosen.peers is None:
         (ROOT / "figures" / "speed.md").write_text(text, encoding="utf-8")

@@ -2,9 +2,9 @@
 
     python benchmarks/speed/costs.py --mnist mnist.npz [--quick]
 
-Each number is measured in a fresh process. Prints a table, and writes it to
-figures/speed_costs.md and a figure to figures/speed_scaling.png. With --quick, which only tests
-this file, sizes are tiny, most of it runs in one process, and both go to a temporary folder.
+Each number is measured in a fresh process. Prints a table, and writes it below those of
+compare.py in figures/speed.md and a figure to figures/speed_scaling.png. With --quick, which only
+tests this file, sizes are tiny, most of it runs in one process, and both go to a temporary folder.
 """
 
 import argparse
@@ -31,6 +31,7 @@ sys.dont_write_bytecode = False
 sys.path.append(str(Path(__file__).resolve().parent / "peers"))
 
 FIGURES = Path(__file__).resolve().parents[2] / "figures"
+HEADING = "**Other costs**"
 BATCH = 128  # where the batch size is not what varies
 LONG = 1_000  # epochs that fit is asked for, so that XLA pays; it is stopped after a few
 TILE = 6_000  # images, of which large data are copies
@@ -202,7 +203,7 @@ def scaling(run, mnist, sizes):
     memory = {
         "peak": peak,
         "peak less the array": [p - a for p, a in zip(peak, array, strict=True)],
-        "before `fit`, less the array": [b - a for b, a in zip(before, array, strict=True)],
+        "the same before `fit`": [b - a for b, a in zip(before, array, strict=True)],
     }
     yield Series("Memory of training", "images", "MB", sizes["images"], memory)
     taken = [run(evaluate, mnist, samples) for samples in sizes["samples"]]
@@ -240,7 +241,7 @@ def table(starts, series):
         about = "memory of `fit`, " if each.measured == "MB" else ""
         rows += [(about + name, sizes, each.measured, ys) for name, ys in each.lines.items()]
     lines = [
-        f"Measured on {machine()}.\n",
+        f"{HEADING}, measured on {machine()}.\n",
         "| cost | at | measured | unit |",
         "|---|---|---|---|",
     ]
@@ -292,9 +293,11 @@ def main():
         series = list(scaling(run, chosen.mnist, sizes))
         text = table(starts[1:] or starts, series)
         print(text)
-        (folder / "speed_costs.md").write_text(text)
+        report = folder / "speed.md"
+        tables = report.read_text() if report.exists() else ""
+        report.write_text(tables.split(HEADING)[0] + text)
         draw(series).savefig(folder / "speed_scaling.png", dpi=150)
-    print(f"Wrote {folder}/speed_costs.md and {folder}/speed_scaling.png")
+    print(f"Wrote {report} and {folder}/speed_scaling.png")
 
 
 if __name__ == "__main__":
