@@ -219,6 +219,37 @@ def test_data_without_examples():
     refuses(ValueError, message, fit, X[:0])
 
 
+@pytest.mark.parametrize("call", [fit, evaluate])
+def test_a_target_of_another_length(call):
+    message = (
+        "VAE expects one row of the target for each of the 22 rows of data, but the target of x "
+        "has 3. Look at how the two were sliced or split."
+    )
+    refuses(ValueError, message, call, X, X[:3])
+
+
+def test_a_validation_target_of_another_length():
+    message = (
+        "VAE expects one row of the target for each of the 22 rows of data, but the target of "
+        "validation_data has 3. Look at how the two were sliced or split."
+    )
+    refuses(ValueError, message, fit, X, validation_data=(X, X[:3]))
+
+
+@pytest.mark.parametrize("call", [fit, evaluate])
+def test_data_in_a_list_are_checked_too(call):
+    refuses(ValueError, RANGE.format("x", MIN, MAX), call, [BAD])
+
+
+@pytest.mark.parametrize("call", [fit, evaluate])
+def test_batch_sizes_that_are_none(call):
+    message = "VAE expects batch_size to be at least 1, but got {}."
+    refuses(ValueError, message.format(-4), call, X, batch_size=-4)
+    refuses(ValueError, message.format(0), call, X, batch_size=0)
+    message = "VAE expects batch_size to be a whole number, but got 4.0. Use int(...)."
+    refuses(TypeError, message, call, X, batch_size=4.0)
+
+
 def test_any_image_size_that_the_encoder_takes():
     x, z = keras.Input((None, None, 1)), keras.Input((None, None, 1))
     encoder = keras.Model(x, [layers.Conv2D(1, 1)(x), layers.Conv2D(1, 1)(x)])

@@ -105,6 +105,15 @@ def test_mixed_precision_learns_as_float32_does(set_policy, policy):
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
 
 
+def test_double_precision_learns_as_float32_does(set_policy):
+    losses = []
+    for each in ("float32", "float64"):
+        set_policy(each)
+        vae = tiny_vae(log_var=QUIET, optimizer=keras.optimizers.Adam(0.02))
+        losses.append(fit(vae, X, batch_size=11, epochs=5)["reconstruction_loss"])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+
+
 def test_float16_gets_a_loss_scale_from_compile(set_policy):
     set_policy("mixed_float16")
     assert isinstance(tiny_vae().optimizer, keras.optimizers.LossScaleOptimizer)

@@ -1,7 +1,5 @@
 """How VAE.fit runs on a CPU: blocks of steps, XLA, arrays as data sets; nothing else may change."""
 
-import types
-
 import keras
 import numpy as np
 import pytest
@@ -194,22 +192,82 @@ def test_convolutions_and_models_of_ones_own_are_not_compiled():
     assert not training.pays(conv_vae(), 10_000)
 
 
+def test_functions_of_ones_own_are_not_compiled():
+    def own(t):
+        return keras.activations.tanh(t)
+
+    assert training.pays(compiled(tiny_encoder(), tiny_decoder("relu")), 10_000)
+    assert not training.pays(compiled(tiny_encoder(), tiny_decoder(own)), 10_000)
+    assert not training.pays(compiled(tiny_encoder(kernel_regularizer=own), tiny_decoder()), 10_000)
+    for metric, pays in (("mae", True), (keras.metrics.MeanSquaredError(), True), (own, False)):
+        assert training.pays(tiny_vae(compiled={"metrics": [metric]}), 10_000) == pays
+
+
+def test_noise_within_the_encoder_is_not_compiled():
+    h = vaekit.layers.Sampling(seed=9)
+    x = keras.Input((6,))
+    z = h([layers.Dense(3)(x), layers.Dense(3)(x)])
+    encoder = keras.Model(x, [layers.Dense(2)(z), layers.Dense(2)(z)])
+    assert not training.pays(compiled(encoder, tiny_decoder()), 10_000)
+
+
+def test_latents_of_unknown_size_are_not_compiled(eager_to_compile):
+    x, z = keras.Input((None, 6)), keras.Input((None, 2))
+    encoder = keras.Model(x, [layers.Dense(2)(x), layers.Dense(2)(x)])
+    vae = compiled(encoder, keras.Model(z, layers.Dense(6, "sigmoid")(z)))
+    assert not spied(vae, X.reshape(11, 2, 6)).xla
+
+
 def test_low_precision_is_not_compiled():
     assert not training.pays(compiled(tiny_encoder(dtype="bfloat16"), tiny_decoder()), 10_000)
 
 
+def block_steps(vae, x, **kwargs):
+    return training.block_steps(vae, training.named(keras.Model.fit, vae, x, **kwargs))
+
+
 @pytest.mark.parametrize(
-    ("shape", "steps"), [((6,), 32), ((64, 64, 3), 8), ((400, 400, 3), 1)], ids=str
+    ("shape", "batch", "steps"),
+    [((6,), 1, 32), ((784,), 2048, 15), ((64, 64, 3), 128, 15), ((400, 400, 3), 128, 1)],
+    ids=str,
 )
-def test_blocks_of_large_examples_are_short(shape, steps):
-    vae = types.SimpleNamespace(encoder=types.SimpleNamespace(input_shape=(None, *shape)))
-    assert training.block_steps(vae, {"callbacks": None}) == steps
+def test_blocks_of_large_batches_are_short(shape, batch, steps):
+    x = np.broadcast_to(np.float32(0), (40 * batch, *shape))
+    assert block_steps(tiny_vae(), x, batch_size=batch) == steps
+    data = training.as_dataset(x[:1], None, None, 1, False)
+    assert block_steps(tiny_vae(), data.repeat().batch(batch).unbatch(), batch_size=batch) == steps
 
 
-@pytest.mark.parametrize(("count", "steps"), [(5, 5), (50, 25), (64, 32), (37, 1)])
+@pytest.mark.parametrize(("count", "steps"), [(1, 1), (5, 5), (50, 25), (64, 32), (37, 1)], ids=str)
 def test_blocks_end_where_an_epoch_does(count, steps):
-    call = {"callbacks": None, "steps_per_epoch": count}
-    assert training.block_steps(tiny_vae(), call) == steps
+    forever = training.as_dataset(X, None, None, 4, False).repeat()
+    assert block_steps(tiny_vae(), forever, steps_per_epoch=count) == steps
+
+
+def test_blocks_are_no_longer_than_an_epoch_and_end_where_the_data_do():
+    assert block_steps(tiny_vae(), X, batch_size=4) == 6
+    assert block_steps(tiny_vae(), X, batch_size=4, steps_per_epoch=8) == 2
+    ending = {"validation_data": X[:16], "validation_steps": 8}
+    assert block_steps(tiny_vae(), X, batch_size=1, **ending) == 8
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_blocks_are_single_steps_where_nobody_knows_the_end_of_the_data():
+    data = training.as_dataset(X, None, None, 4, False).filter(lambda batch: True)
+    assert block_steps(tiny_vae(), data, steps_per_epoch=8) == 1
+    assert block_steps(tiny_vae(), data) == 32
+    logs = tiny_vae().fit(data, steps_per_epoch=8, epochs=4, shuffle=False, verbose=0).history
+    assert min(logs["loss"]) > 1
+
+
+def test_the_limit_that_keras_sets_is_kept(monkeypatch):
+    monkeypatch.setattr(keras.config, "max_steps_per_epoch", lambda: 3)
+    assert block_steps(tiny_vae(), X, batch_size=4) == 3
+
+
+def test_running_out_of_data_is_told():
+    with pytest.warns(UserWarning, match="ran out of data"):
+        fit(tiny_vae(), X, steps_per_epoch=8)
 
 
 def test_what_the_user_asks_for_is_done():
@@ -220,7 +278,7 @@ def test_what_the_user_asks_for_is_done():
 
 def test_settings_last_no_longer_than_the_call():
     vae = tiny_vae()
-    assert spied(vae, X).steps == 32
+    assert spied(vae, X).steps == 6
     assert vae.steps_per_execution == 1
 
     class Stop(keras.callbacks.Callback):
@@ -277,7 +335,7 @@ def test_a_lambda_callback_that_watches_batches_sees_each_of_them(name):
     callback = keras.callbacks.LambdaCallback(**{name: lambda batch, logs: seen.append(batch)})
     fit(tiny_vae(), X, callbacks=callback)
     assert seen == list(range(6))
-    assert spied(tiny_vae(), X, callbacks=[keras.callbacks.LambdaCallback()]).steps == 32
+    assert spied(tiny_vae(), X, callbacks=[keras.callbacks.LambdaCallback()]).steps == 6
 
 
 def test_a_list_of_callbacks_is_looked_into():
@@ -286,11 +344,48 @@ def test_a_list_of_callbacks_is_looked_into():
     assert steps.seen == list(range(6))
 
 
+def test_checkpoints_within_an_epoch_come_when_they_should(tmp_path):
+    name = str(tmp_path / "{epoch}-{batch}.weights.h5")
+    saving = keras.callbacks.ModelCheckpoint(name, save_freq=4, save_weights_only=True)
+    fit(tiny_vae(), X, epochs=2, callbacks=[saving])
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["1-4.weights.h5", "2-2.weights.h5", "2-6.weights.h5"]
+
+
+def test_a_callback_may_compile():
+    class Compile(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.compile("adam")
+                self.model.make_train_function()
+
+    vae = tiny_vae()
+    fit(vae, X, epochs=3, callbacks=[Compile()])
+    assert int(vae.optimizer.iterations) == 12
+
+
+def test_a_fit_that_fails_at_the_start_leaves_no_choice_behind(eager_to_compile):
+    vae = tiny_vae()
+    with pytest.raises(ValueError, match="not sufficient to split"):
+        fit(vae, X, validation_split=1.0)
+    assert not vae._xla
+
+
+def test_models_that_were_not_compiled_are_told_so():
+    with pytest.raises(ValueError, match=r"call `?compile"):
+        fit(tiny_vae(optimizer=None), X)
+
+
+def test_variables_are_arrays_too():
+    a, b = tiny_vae(), tiny_vae()
+    fit(a, X, keras.Variable(X).value)
+    fit(b, X, X)
+    assert_close_weights(a, b, rtol=1e-5)
+
+
 def test_callbacks_of_keras_do_not_slow_it_down(tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
-    assert (
-        spied(tiny_vae(), X, callbacks=[checkpoint, keras.callbacks.TerminateOnNaN()]).steps == 32
-    )
+    assert spied(tiny_vae(), X, callbacks=[checkpoint, keras.callbacks.TerminateOnNaN()]).steps == 6
     assert (tmp_path / "1.keras").exists()
 
 
@@ -313,6 +408,13 @@ def test_the_progress_bar_counts_batches_up_to_the_last(verbose, capsys):
     lines = capsys.readouterr().out
     assert lines.count("6/6") == 2 if verbose == 2 else lines.count("6/6") >= 2
     assert "32/6" not in lines and "loss" in lines
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_the_progress_bar_counts_the_batches_of_data_of_unknown_length(capsys):
+    data = training.as_dataset(X, None, None, 4, False).filter(lambda batch: True)
+    tiny_vae().fit(data, shuffle=False, verbose=2)
+    assert "6/6" in capsys.readouterr().out
 
 
 # ---- the data ----------------------------------------------------------------------------------
@@ -386,4 +488,4 @@ def test_other_data_are_left_to_keras():
     assert training.as_dataset([[1.0, 2.0]], None, None, 4, True) is None
     assert training.as_dataset(X, X[:3], None, 4, True) is None
     with pytest.raises(ValueError, match="cardinality"):
-        fit(tiny_vae(), X, X[:3])
+        fit(tiny_vae(), X, sample_weight=WEIGHTS[:3])

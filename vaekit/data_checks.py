@@ -29,7 +29,8 @@ def check(vae, x, y, name):
     Arrays are checked whole, data sets by their first batch. Returns ``x``; a generator comes
     back as an iterator that still begins with the batch that was looked at.
     """
-    listed = isinstance(x, (list, tuple)) and is_conditional(vae)
+    several = isinstance(x, (list, tuple))
+    listed = several and (is_conditional(vae) or (len(x) == 1 and hasattr(x[0], "shape")))
     if x is None or (isinstance(x, (list, dict)) and not listed):
         return x  # left to Keras, which says what it lacks
     if hasattr(x, "shape") or listed:
@@ -55,10 +56,16 @@ def check_pair(vae, x, y, name):
     """As ``check``, for arrays alone; ``x`` may be ``[x, condition, ...]``."""
     x, conditions = parts(x)
     check_array(x, name, (input_shapes(vae.encoder) or [None])[0])
-    check_conditions(vae, conditions, len(x), name)
+    rows = _rows(x)
+    check_conditions(vae, conditions, rows, name)
     if y is not None and y is not x:
         x, name = y, f"target of {name}"
         check_array(x, name, None)
+        if _rows(x) != rows:
+            raise ValueError(
+                f"VAE expects one row of the target for each of the {rows} rows of data, but the "
+                f"{name} has {_rows(x)}. Look at how the two were sliced or split."
+            )
     likelihood, target = vae.likelihood, _numpy(x)
     output_shape = getattr(vae.decoder, "output_shape", None)
     if isinstance(output_shape, tuple):
@@ -95,6 +102,18 @@ def check_array(array, name, expected):
     _check_finite(_numpy(array), name)
 
 
+def check_batch_size(size):
+    """Raises unless ``size`` is a whole number above 0, or None."""
+    if size is None:
+        return
+    if not isinstance(size, (int, np.integer)):
+        raise TypeError(
+            f"VAE expects batch_size to be a whole number, but got {size!r}. Use int(...)."
+        )
+    if size < 1:
+        raise ValueError(f"VAE expects batch_size to be at least 1, but got {size}.")
+
+
 def check_conditions(vae, conditions, rows, name):
     """Raises unless the conditions are finite numbers, one row of each for each of ``rows``."""
     shapes = (input_shapes(vae.encoder) or [None] * (len(conditions) + 1))[1:]
@@ -124,6 +143,10 @@ def check_conditions(vae, conditions, rows, name):
 def _numpy(array):
     """The array itself where it is one: Keras would copy it."""
     return array if isinstance(array, np.ndarray) else keras.ops.convert_to_numpy(array)
+
+
+def _rows(array):
+    return array.shape[0] if hasattr(array, "shape") else len(array)
 
 
 def _check_finite(values, name):

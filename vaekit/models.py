@@ -124,7 +124,8 @@ class VAE(keras.Model):
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
         self._sampling_z, self._epsilon = False, None
-        self._asked_jit, self._asked_steps, self._xla = "auto", None, False
+        self._asked_jit, self._asked_steps, self._metrics_of_keras = "auto", None, True
+        self._xla, self._block_steps, self._missing_steps = False, None, 0  # set by training
         if outputs is not None:
             self(_symbolic(encoder.input_shape))  # export wants a model that was called
 
@@ -201,6 +202,8 @@ class VAE(keras.Model):
                 "out and choose VAE(..., likelihood=...): 'gaussian' for mse, 'bernoulli' for bce."
             )
         self._asked_jit, self._asked_steps, self._xla = jit_compile, steps_per_execution, False
+        metrics = keras.tree.flatten([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
+        self._metrics_of_keras = all(training.of_keras(metric) for metric in metrics)
         super().compile(
             optimizer=optimizer,
             loss=None,
@@ -215,12 +218,14 @@ class VAE(keras.Model):
         Conditional: ``fit([x, c])``, ``fit([noisy, c], clean)``, data sets of ``((x, c),)``.
 
         Raises:
-            TypeError: if the images are integers.
+            TypeError: if the images are integers, or the batch size is none.
             ValueError: if the data hold NaN, have another shape than the model takes, or lie
-                outside the range of the likelihood, or a condition is missing. Nothing has been
-                trained then.
+                outside the range of the likelihood, if a condition is missing, if data and target
+                differ in rows. Nothing has been trained then. Of a data set the first batch is
+                looked at.
         """
         call = training.named(super().fit, x, y, *args, **kwargs)
+        data_checks.check_batch_size(call["batch_size"])
         call["x"] = data_checks.check(self, x, y, "x")
         call["y"] = _weighted_target(call)
         validation = call["validation_data"]
@@ -239,6 +244,7 @@ class VAE(keras.Model):
         if kwargs.get("_use_cached_eval_dataset"):  # fit has checked and set up its own
             return super().evaluate(x, y, *args, **kwargs)
         call = training.named(super().evaluate, x, y, *args, **kwargs)
+        data_checks.check_batch_size(call["batch_size"])
         call["x"] = data_checks.check(self, x, y, "x")
         call["y"] = _weighted_target(call)
         with training.in_blocks(self, call):
@@ -246,7 +252,7 @@ class VAE(keras.Model):
 
     def predict(self, *args, **kwargs):
         """As ``keras.Model.predict``: the deterministic reconstructions."""
-        with training.steps_per_execution(self, self._asked_steps or 1):  # a callback may ask
+        with training.setting(self, steps_per_execution=self._asked_steps or 1):  # in a callback
             return super().predict(*args, **kwargs)
 
     def make_train_function(self, force=False):
@@ -299,6 +305,7 @@ class VAE(keras.Model):
         kl = charged = gaussian_kl(y_pred.z_mean, y_pred.z_log_var)
         if self.free_bits:
             charged = self._charged_kl(y_pred.z_mean, y_pred.z_log_var)
+        kl, charged = (ops.cast(t, reconstruction.dtype) for t in (kl, charged))
         if sample_weight is not None:
             weight = ops.reshape(ops.cast(sample_weight, reconstruction.dtype), (-1,))
             reconstruction, kl, charged = (weight * t for t in (reconstruction, kl, charged))

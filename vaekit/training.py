@@ -17,10 +17,10 @@ import numpy as np
 from keras import layers, tree
 
 from vaekit import data_checks, likelihoods
-from vaekit.layers import Sampling
 
 STEPS = 32  # in a block; more of them gain nothing measurable
-VALUES = 100_000  # of one example, times the steps: a block of 128 examples stays below 60 MB
+VALUES = 25_000_000  # in a block, which so stays below 100 MB
+UNKNOWN = 100, 128  # what a size and a number of rows count as if nobody knows them
 WORTH = 1_000  # steps: XLA takes a second more to compile, and saves a millisecond each
 WATCHING = [f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")]
 SHOWING = (keras.callbacks.ProgbarLogger, keras.callbacks.CallbackList)
@@ -28,8 +28,10 @@ SHOWING = (keras.callbacks.ProgbarLogger, keras.callbacks.CallbackList)
 COMPILED = {
     layers.InputLayer, layers.Dense, layers.Flatten, layers.Reshape, layers.Concatenate,
     layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Add, layers.Rescaling,
-    layers.BatchNormalization, layers.LayerNormalization, Sampling, *likelihoods.BY_NAME.values(),
+    layers.BatchNormalization, layers.LayerNormalization, *likelihoods.BY_NAME.values(),
 }  # fmt: skip
+OF_LAYERS = [f"{part}_{kind}" for part in ("kernel", "bias", "activity", "beta", "gamma")
+             for kind in ("regularizer", "constraint")]  # fmt: skip
 
 
 def applies(vae):
@@ -47,18 +49,62 @@ def block_steps(vae, call):
     callbacks = getattr(call["callbacks"], "callbacks", call["callbacks"])  # of a CallbackList
     if any(_watches_steps(each) for each in tree.flatten(callbacks or ())):
         return 1
-    shape = (data_checks.input_shapes(vae.encoder) or [(None, VALUES)])[0]
-    most = max(1, min(STEPS, VALUES // math.prod(size or 1 for size in shape[1:])))
-    counts = [call.get(name) or 0 for name in ("steps_per_epoch", "validation_steps", "steps")]
-    return next(steps for steps in range(most, 0, -1) if not any(n % steps for n in counts))
+    # Where Keras ends an epoch, or begins the data anew, a block has to end.
+    limit, batches = keras.config.max_steps_per_epoch(), _batches(call["x"], call["batch_size"])
+    ends = [limit, *(call.get(name) for name in ("steps_per_epoch", "validation_steps", "steps"))]
+    if limit or call.get("steps_per_epoch"):
+        if batches is None:
+            return 1
+        ends.append(batches)
+    if call.get("validation_steps"):
+        size = call["validation_batch_size"] or call["batch_size"]
+        ends.append(_batches(call["validation_data"], size))
+    if call.get("steps"):
+        ends.append(batches)
+    ends = [n for n in ends if n not in (None, math.inf)]
+    most = int(max(1, min(STEPS, VALUES // _values(vae, call), batches or STEPS)))
+    return next(steps for steps in range(most, 0, -1) if not any(n % steps for n in ends))
+
+
+def _batches(data, size):
+    """How many batches data have: infinitely many, or None if nobody knows."""
+    if _rows(data):
+        return math.ceil(_rows(data) / (size or 32))
+    if hasattr(data, "cardinality"):
+        known = int(data.cardinality())
+        return {-1: math.inf, -2: None}.get(known, known)
+    return getattr(data, "num_batches", None)
+
+
+def _values(vae, call):
+    """How many numbers a batch has, as far as it is known."""
+    size, rows = UNKNOWN
+    spec = tree.flatten(getattr(call["x"], "element_spec", call["x"]))
+    shapes = [part.shape for part in spec if getattr(part, "shape", None)]
+    if not shapes or any(getattr(shape, "rank", 1) is None for shape in shapes):
+        shapes = data_checks.input_shapes(vae.encoder) or [(None, None)]
+    rows = call["batch_size"] or (32 if _rows(call["x"]) else shapes[0][0]) or rows
+    return rows * sum(math.prod(each or size for each in shape[1:]) for shape in shapes)
 
 
 def pays(vae, steps):
-    """Whether XLA saves more time in that many steps than it takes to compile."""
-    return steps >= WORTH and all(
-        type(layer) in COMPILED and layer.compute_dtype == "float32"
-        for layer in vae._flatten_layers(include_self=False)
-        if not (isinstance(layer, keras.Model) and _of_keras(layer))
+    """Whether XLA saves more time in that many steps than it takes to compile, and is safe.
+
+    Functions of the user's own may hold what XLA cannot compile, or noise, which it changes.
+    """
+    return (
+        steps >= WORTH
+        and of_keras(vae.optimizer)
+        and vae._metrics_of_keras
+        and all(
+            type(layer) in COMPILED
+            and layer.compute_dtype == "float32"
+            and all(of_keras(getattr(layer, n, None)) for n in ["activation", *OF_LAYERS])
+            for layer in vae._flatten_layers(include_self=False)
+            if layer is not vae.sampling
+            and not (isinstance(layer, keras.Model) and of_keras(layer))
+        )
+        and None not in vae.latent_shape
     )
 
 
@@ -71,32 +117,40 @@ def named(method, *args, **kwargs):
 
 
 @contextlib.contextmanager
-def steps_per_execution(vae, steps):
-    """Keras' setting of that name, for a while."""
-    before, vae.steps_per_execution = vae.steps_per_execution, steps
+def setting(vae, **values):
+    """Attributes of the model, for a while."""
+    before = {name: getattr(vae, name) for name in values}
     try:
+        for name, value in values.items():
+            setattr(vae, name, value)
         yield
     finally:
-        vae.steps_per_execution = before
+        for name, value in before.items():
+            setattr(vae, name, value)
 
 
 @contextlib.contextmanager
 def in_blocks(vae, call):
     """Sets up ``vae.fit(**call)`` or ``vae.evaluate(**call)``: changes ``call`` and settings."""
-    if not vae._runs_blocks():
+    if not (vae.compiled and vae._runs_blocks()):
         yield
         return
     fits = "epochs" in call
     _hold_arrays(call, fits)
     if fits and vae._asked_jit == "auto" and not vae._xla and pays(vae, _planned_steps(call)):
         vae._xla, vae.train_function = True, None
-    if fits and not vae.optimizer.built:  # or TensorFlow traces the first block twice
-        vae.optimizer.build(vae.trainable_variables)
+    if fits and vae.optimizer is not None and not vae.optimizer.built:
+        vae.optimizer.build(vae.trainable_variables)  # or the first block is traced twice
     callbacks = tree.flatten(call["callbacks"] or ())
     if call["verbose"] != 0 and not any(isinstance(each, SHOWING) for each in callbacks):
         call["callbacks"] = [*callbacks, ProgressBar()]
-    with steps_per_execution(vae, vae._asked_steps or block_steps(vae, call)):
-        yield
+    steps = vae._asked_steps or block_steps(vae, call)
+    # Keras' setting is what it counts by; ours stays when a callback compiles or predicts.
+    with setting(vae, steps_per_execution=steps, _block_steps=steps):
+        try:
+            yield
+        finally:
+            vae._xla = vae._xla and vae.train_function is not None  # not if nothing was trained
 
 
 def _hold_arrays(call, fits):
@@ -106,13 +160,14 @@ def _hold_arrays(call, fits):
         if call["steps"] is None:
             _replace(call, as_dataset(*data, size, shuffle=False))
         return
-    if call["validation_split"] and call["validation_data"] is None and _rows(data):
+    if call["validation_split"] and call["validation_data"] is None:
         cut = math.floor(_rows(data) * (1 - call["validation_split"]))
-        if 0 < cut < _rows(data):
-            last = tree.map_structure(lambda a: None if a is None else a[cut:], data)
-            data = tree.map_structure(lambda a: None if a is None else a[:cut], data)
-            _replace(call, *data)
-            call.update(validation_data=last, validation_split=0.0)
+        if not 0 < cut < _rows(data):
+            return  # Keras says what is wrong
+        last = tree.map_structure(lambda a: None if a is None else a[cut:], data)
+        data = tree.map_structure(lambda a: None if a is None else a[:cut], data)
+        _replace(call, *data)
+        call.update(validation_data=last, validation_split=0.0)
     validation = call["validation_data"]
     if isinstance(validation, tuple) and call["validation_steps"] is None:
         parts = keras.utils.unpack_x_y_sample_weight(validation)
@@ -131,12 +186,8 @@ def _replace(call, x, y=None, sample_weight=None):
 
 def _planned_steps(call):
     """How many steps a call of ``fit`` will run; infinitely many if nobody knows."""
-    epochs, steps = call["epochs"] - call["initial_epoch"], call["steps_per_epoch"]
-    if steps is None and hasattr(call["x"], "cardinality"):
-        steps = int(call["x"].cardinality())
-    elif steps is None:
-        steps = _rows(call["x"]) / (call["batch_size"] or 32)
-    return (math.inf if steps < 0 else steps) * epochs
+    steps = call["steps_per_epoch"] or _batches(call["x"], call["batch_size"])
+    return (math.inf if steps is None else steps) * (call["epochs"] - call["initial_epoch"])
 
 
 def as_dataset(x, y, sample_weight, batch_size, shuffle):
@@ -177,13 +228,17 @@ def as_dataset(x, y, sample_weight, batch_size, shuffle):
 def _rows(data):
     """How many rows NumPy arrays and tensors have; 0 for other data, and if they differ."""
     arrays = [part for part in tree.flatten(data) if part is not None]
-    plain = all(isinstance(array, np.ndarray) or keras.ops.is_tensor(array) for array in arrays)
-    rows = {len(array) for array in arrays} if plain else ()
+    rows = {array.shape[0] if _is_plain(array) else 0 for array in arrays}
     return rows.pop() if len(rows) == 1 else 0
 
 
+def _is_plain(array):
+    dense = keras.ops.is_tensor(array) and hasattr(array, "__array__")  # no sparse one
+    return (dense or isinstance(array, np.ndarray)) and len(array.shape) > 0
+
+
 def function(vae, step, single, xla):
-    """The function that Keras calls with an iterator: runs ``vae.steps_per_execution`` steps.
+    """The function that Keras calls with an iterator: runs a block of steps.
 
     Args:
         vae: the model.
@@ -200,16 +255,18 @@ def function(vae, step, single, xla):
     draw = tf.function(functools.partial(_draw_noise, vae))
 
     def run_steps(iterator):
-        batches = list(itertools.islice(iterator, vae.steps_per_execution))
+        steps = vae._block_steps or vae.steps_per_execution
+        batches = list(itertools.islice(iterator, steps))
         if not batches:
             raise StopIteration
+        vae._missing_steps = steps - len(batches)
         for shapes, alike in itertools.groupby(batches, _shapes):
             alike = list(alike)
             if None in shapes or len(alike) == 1:
                 for batch in alike:
                     logs = single(iter([batch])) if None in shapes else run_one(batch)
                 continue
-            count, steps = tf.constant(len(alike)), vae.steps_per_execution
+            count = tf.constant(len(alike))
             # XLA that fit has chosen changes no noise; XLA that was asked for is that of Keras.
             chosen = xla and not vae.jit_compile
             epsilon = draw(shapes[0][0], count, steps) if chosen else None
@@ -282,24 +339,30 @@ def _tensor(array):
     return tf.experimental.dlpack.from_dlpack(copy.__dlpack__())
 
 
-def _of_keras(thing):
-    return type(thing).__module__.startswith("keras.")
+def of_keras(thing):
+    """Whether an object or a function is one of Keras', or the name of one; also for None."""
+    module = getattr(thing, "__module__", None) or ""
+    return thing is None or isinstance(thing, str) or module.startswith("keras.")
 
 
 class ProgressBar(keras.callbacks.ProgbarLogger):
     """Keras' own, which would count the steps of the last block beyond the end of the epoch."""
 
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(min(batch, (self.target or math.inf) - 1), logs)
+        super().on_train_batch_end(batch - self.model._missing_steps, logs)
 
     def on_test_batch_end(self, batch, logs=None):
-        super().on_test_batch_end(min(batch, (self.target or math.inf) - 1), logs)
+        super().on_test_batch_end(batch - self.model._missing_steps, logs)
 
 
 def _watches_steps(callback):
-    """Whether a callback that is not Keras' own has a method for single batches."""
+    """Whether a callback has a method for single batches; Keras' own, if it uses it."""
+    if isinstance(getattr(callback, "save_freq", None), int):
+        return True
+    if getattr(callback, "update_freq", "epoch") != "epoch":  # of TensorBoard
+        return True
     bar = isinstance(callback, keras.callbacks.ProgbarLogger)
-    if bar or (_of_keras(callback) and not isinstance(callback, keras.callbacks.LambdaCallback)):
+    if bar or (of_keras(callback) and not isinstance(callback, keras.callbacks.LambdaCallback)):
         return False
     base = keras.callbacks.Callback
     return any(
