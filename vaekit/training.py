@@ -49,18 +49,17 @@ def block_steps(vae, call):
     callbacks = getattr(call["callbacks"], "callbacks", call["callbacks"])  # of a CallbackList
     if any(_watches_steps(each) for each in tree.flatten(callbacks or ())):
         return 1
-    # Where Keras ends an epoch, or begins the data anew, a block has to end.
-    limit, batches = keras.config.max_steps_per_epoch(), _batches(call["x"], call["batch_size"])
-    ends = [limit, *(call.get(name) for name in ("steps_per_epoch", "validation_steps", "steps"))]
-    if limit or call.get("steps_per_epoch"):
+    # A block has to end where Keras ends an epoch, or begins the data anew.
+    limit = keras.config.max_steps_per_epoch()
+    asked, validation = call.get("steps_per_epoch", call.get("steps")), call.get("validation_steps")
+    batches, ends = _batches(call["x"], call["batch_size"]), [limit, asked, validation]
+    if limit or asked:
         if batches is None:
             return 1
         ends.append(batches)
-    if call.get("validation_steps"):
+    if validation:
         size = call["validation_batch_size"] or call["batch_size"]
         ends.append(_batches(call["validation_data"], size))
-    if call.get("steps"):
-        ends.append(batches)
     ends = [n for n in ends if n not in (None, math.inf)]
     most = int(max(1, min(STEPS, VALUES // _values(vae, call), batches or STEPS)))
     return next(steps for steps in range(most, 0, -1) if not any(n % steps for n in ends))
