@@ -234,8 +234,8 @@ def block_steps(vae, x, **kwargs):
 def test_blocks_of_large_batches_are_short(shape, batch, steps):
     x = np.broadcast_to(np.float32(0), (40 * batch, *shape))
     assert block_steps(tiny_vae(), x, batch_size=batch) == steps
-    data = training.as_dataset(x[:1], None, None, 1, False)
-    assert block_steps(tiny_vae(), data.repeat().batch(batch).unbatch(), batch_size=batch) == steps
+    data = training.as_dataset(x[:1], None, None, 1, False).unbatch().repeat()
+    assert block_steps(tiny_vae(), data.batch(batch, drop_remainder=True)) == steps
 
 
 @pytest.mark.parametrize(("count", "steps"), [(1, 1), (5, 5), (50, 25), (64, 32), (37, 1)], ids=str)

@@ -224,10 +224,7 @@ class VAE(keras.Model):
                 differ in rows. Nothing has been trained then. Of a data set the first batch is
                 looked at.
         """
-        call = training.named(super().fit, x, y, *args, **kwargs)
-        data_checks.check_batch_size(call["batch_size"])
-        call["x"] = data_checks.check(self, x, y, "x")
-        call["y"] = _weighted_target(call)
+        call = self._checked(super().fit, x, y, *args, **kwargs)
         validation = call["validation_data"]
         if isinstance(validation, (tuple, list)):
             if data_checks.is_conditional(self) and not isinstance(validation[0], (tuple, list)):
@@ -243,12 +240,17 @@ class VAE(keras.Model):
         """As ``keras.Model.evaluate``; one draw of z an example. Raises what ``fit`` raises."""
         if kwargs.get("_use_cached_eval_dataset"):  # fit has checked and set up its own
             return super().evaluate(x, y, *args, **kwargs)
-        call = training.named(super().evaluate, x, y, *args, **kwargs)
+        call = self._checked(super().evaluate, x, y, *args, **kwargs)
+        with training.in_blocks(self, call):
+            return super().evaluate(**call)
+
+    def _checked(self, method, x, y, *args, **kwargs):
+        """The arguments of a call by their names, with data that have passed the checks."""
+        call = training.named(method, x, y, *args, **kwargs)
         data_checks.check_batch_size(call["batch_size"])
         call["x"] = data_checks.check(self, x, y, "x")
         call["y"] = _weighted_target(call)
-        with training.in_blocks(self, call):
-            return super().evaluate(**call)
+        return call
 
     def predict(self, *args, **kwargs):
         """As ``keras.Model.predict``: the deterministic reconstructions."""
@@ -294,7 +296,7 @@ class VAE(keras.Model):
         try:
             yield
         finally:
-            self._sampling_z = False
+            self._sampling_z = False  # not what it was: threads of replicas trace it at once
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The negative ELBO with one draw of z an example, mean over the batch; nats."""

@@ -283,11 +283,8 @@ def _run_block(vae, step, block, epsilon, count):
     import tensorflow as tf
 
     def body(k):
-        vae._epsilon = None if epsilon is None else epsilon[k]
-        try:
+        with setting(vae, _epsilon=None if epsilon is None else epsilon[k]):
             step(tree.map_structure(lambda tensor: tensor[k], block))
-        finally:
-            vae._epsilon = None
         return (k + 1,)
 
     tf.while_loop(lambda k: k < count, body, (0,), parallel_iterations=1)

@@ -1,10 +1,10 @@
 """What the benchmark and a peer say to each other, one line at a time.
 
 A peer is a process ``python peers/FILE.py NAME WORKLOAD --mnist PATH --images N --started TIME``.
-It trains one epoch and prints ``{"first": seconds since TIME, "loss": ..., "epochs_since": 0}``.
-For each line "go" on its input it trains one more epoch and prints ``{"seconds": by the clock,
-"cpu": by all cores together, "images": trained on, "loss": ...}``. On "stop", or at the end of
-its input, it exits. Its lines begin with "@@ "; all else that it prints is to be ignored.
+It trains one epoch and prints ``{"first": seconds since TIME, "loss": ...}``.
+For each line "go" on its input it trains one more epoch and prints ``{"seconds": ..., "images":
+trained on, "loss": ...}``. At the end of its input it exits. Its lines begin with "@@ "; all else
+that it prints is to be ignored.
 
 The loss is the negative ELBO: summed over pixels and latents, mean over the epoch, nats.
 """
@@ -51,17 +51,16 @@ def gate():
     """Blocks until the benchmark says "go": for each epoch but the first."""
     if sys.stdin.readline().strip() != "go":
         sys.exit()
-    _begun["epoch"] = time.perf_counter(), time.process_time()
+    _begun["epoch"] = time.perf_counter()
 
 
 def report(loss, n):
     """Tells the benchmark of the epoch that has ended: its mean loss, and its number of images."""
-    clock, cpu = time.perf_counter(), time.process_time()
+    clock = time.perf_counter()
     loss = None if loss is None else float(loss)
     if "epoch" in _begun:
-        began, began_cpu = _begun["epoch"]
-        said = {"seconds": clock - began, "cpu": cpu - began_cpu, "images": n, "loss": loss}
+        said = {"seconds": clock - _begun["epoch"], "images": n, "loss": loss}
     else:
-        said = {"first": time.time() - _begun["process"], "loss": loss, "epochs_since": 0}
+        said = {"first": time.time() - _begun["process"], "loss": loss}
     # Peers send the progress bars of sys.stdout elsewhere.
     print(MARK + json.dumps(said), file=sys.__stdout__, flush=True)
