@@ -251,6 +251,14 @@ def test_blocks_are_no_longer_than_an_epoch_and_end_where_the_data_do():
     assert block_steps(tiny_vae(), X, batch_size=1, **ending) == 8
 
 
+def test_tables_have_a_length(monkeypatch):
+    table = pytest.importorskip("pandas").DataFrame(X)
+    assert block_steps(tiny_vae(), table, batch_size=4, steps_per_epoch=6) == 6
+    monkeypatch.setattr(training, "WORTH", 13)
+    assert not spied(tiny_vae(), table, epochs=2).xla
+    assert spied(tiny_vae(), table, epochs=3).xla
+
+
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_blocks_are_single_steps_where_nobody_knows_the_end_of_the_data():
     data = training.as_dataset(X, None, None, 4, False).filter(lambda batch: True)

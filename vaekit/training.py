@@ -67,12 +67,17 @@ def block_steps(vae, call):
 
 def _batches(data, size):
     """How many batches data have: infinitely many, or None if nobody knows."""
-    if _rows(data):
-        return math.ceil(_rows(data) / (size or 32))
+    if _length(data):
+        return math.ceil(_length(data) / (size or 32))
     if hasattr(data, "cardinality"):
         known = int(data.cardinality())
         return {-1: math.inf, -2: None}.get(known, known)
     return getattr(data, "num_batches", None)
+
+
+def _length(data):
+    """How many rows arrays have, or a table of pandas; 0 for data that come in batches."""
+    return _rows(data) or (getattr(data, "shape", None) or [0])[0]
 
 
 def _values(vae, call):
@@ -82,7 +87,7 @@ def _values(vae, call):
     shapes = [part.shape for part in spec if getattr(part, "shape", None)]
     if not shapes or any(getattr(shape, "rank", 1) is None for shape in shapes):
         shapes = data_checks.input_shapes(vae.encoder) or [(None, None)]
-    rows = call["batch_size"] or (32 if _rows(call["x"]) else shapes[0][0]) or rows
+    rows = call["batch_size"] or (32 if _length(call["x"]) else shapes[0][0]) or rows
     return rows * sum(math.prod(each or size for each in shape[1:]) for shape in shapes)
 
 
