@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from vaekit import data_checks, likelihoods
+from vaekit import checks, likelihoods
 from vaekit.models import VAE
 from vaekit.split import split
 
@@ -61,7 +61,7 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
             f"{type(x_train).__name__}. Make one of it, for example with np.stack."
         )
     x_train = ops.convert_to_numpy(x_train)
-    data_checks.check_array(x_train, "x_train", halves.encoder.input_shape)
+    checks.check_array(x_train, "x_train", halves.encoder.input_shape)
     progress = _Progress(len(x_train), halves.encoder.outputs[1].shape, verbose)
     code = keras.Model(halves.encoder.inputs[0], halves.encoder.outputs[1])
     codes = _predict(code, x_train, progress)
@@ -84,7 +84,7 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
         likelihood = _of_the_loss(autoencoder, decoder, x)
     likelihood = _fitted(likelihood, x, parameters)
     vae = VAE(encoder, decoder, likelihood, seed=seed)
-    data_checks.check(vae, x_train, None, "x_train")
+    checks.check_arrays(vae, x_train, None, "x_train")
 
     def loss(z, x):
         found = -likelihood.log_prob(x, _predict(decoder, z.reshape(-1, *shape), progress))

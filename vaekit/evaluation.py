@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vaekit import data_checks
+from vaekit import checks
 from vaekit.layers.sampling import DEFAULT_MAX_LOG_VAR
 from vaekit.losses import gaussian_kl_terms
 
@@ -295,13 +295,13 @@ def _kl(z_mean, z_log_var):
 
 def _arrays(vae, x):
     """The data and the conditions as NumPy arrays, checked as ``fit`` checks them."""
-    data, conditions = data_checks.parts(x)
+    data, conditions = checks.input_and_conditions(x)
     if not all(hasattr(part, "shape") for part in [data, *conditions]):
         raise TypeError(
             "evaluation expects the data as an array, x or [x, condition, ...], but got "
             f"{type(x).__name__}. Collect a data set first, with np.concatenate(list(batches))."
         )
-    data_checks.check_pair(vae, x, None, "x")
+    checks.check_arrays(vae, x, None, "x")
     return [ops.convert_to_numpy(part) for part in [data, *conditions]]
 
 

@@ -1,39 +1,43 @@
-"""The variational autoencoder as a Keras model; taught in notebooks/06_vae.ipynb."""
+"""The variational autoencoder as a Keras model; taught in notebooks/06_vae.ipynb.
 
-import contextlib
-import math
-from collections import namedtuple
+What it refuses stands in ``checks.py``, how fit runs on a CPU in ``training.py``, and how the
+random state gets into files in ``saving.py``.
+"""
+
+from typing import NamedTuple
 
 import keras
 from keras import ops
 
-from vaekit import data_checks, likelihoods, training
-from vaekit.layers import KLDivergence, Sampling
+from vaekit import checks, likelihoods
+from vaekit.layers import Sampling
 from vaekit.losses import gaussian_kl, gaussian_kl_terms
+from vaekit.saving import SavedRandomState
+from vaekit.training import BlockTraining
 
-SampledPass = namedtuple("SampledPass", ["parameters", "z_mean", "z_log_var"])
+
+class Draw(NamedTuple):
+    """Inputs with a wish: that z be drawn from q(z | x). Without it z is the mean of q(z | x)."""
+
+    inputs: object
+
+
+class Drawn(NamedTuple):
+    """What the loss needs to know of a draw."""
+
+    parameters: object  # of p(x | z)
+    z_mean: object
+    z_log_var: object
 
 
 @keras.saving.register_keras_serializable(package="vaekit")
-class BatchMean(keras.losses.Loss):
-    """The mean over the batch of losses that are already one an example.
-
-    A ``keras.losses.Loss`` only because Keras then divides by the number of replicas
-    under ``tf.distribute``, and not twice.
-    """
-
-    def call(self, y_true, y_pred):
-        return y_pred
-
-
-@keras.saving.register_keras_serializable(package="vaekit")
-class VAE(keras.Model):
+class VAE(SavedRandomState, BlockTraining):
     r"""A variational autoencoder, trained on the negative ELBO.
 
     .. math:: -E_{q(z|x)}[\log p(x|z)] + \beta \, KL(q(z|x) \,\|\, p(z)), \qquad p(z) = N(0, I)
 
     ``vae(x)`` and ``vae.predict(x)`` are the deterministic reconstruction, decoded from
-    ``z_mean``; ``fit`` and ``evaluate`` sample z. Logs: ``loss``, ``reconstruction_loss``
+    ``z_mean``; ``fit`` and ``evaluate`` draw z. Logs: ``loss``, ``reconstruction_loss``
     and ``kl_loss``, each summed over pixels or latents, mean over the batch, in nats;
     ``loss = reconstruction_loss + beta * kl_loss`` plus regularizers.
 
@@ -76,43 +80,25 @@ class VAE(keras.Model):
     The conditional model is taught in notebooks/11_conditional.ipynb.
     """
 
+    layers_worth_compiling = (
+        *BlockTraining.layers_worth_compiling,
+        Sampling,
+        *likelihoods.BY_NAME.values(),
+    )
+
     def __init__(
         self, encoder, decoder, likelihood="bernoulli", beta=1.0, seed=None, free_bits=0.0, **kwargs
     ):
-        for role, model in (("encoder", encoder), ("decoder", decoder)):
-            if not isinstance(model, keras.Model):
-                raise TypeError(
-                    f"VAE expects {role} to be a built Keras model, but got {model!r} of type "
-                    f"{type(model).__name__}. To use a file, load it with keras.saving.load_model."
-                )
-            if not model.built:
-                raise ValueError(
-                    f"VAE expects a built {role}, but {model.name!r} has no weights yet. "
-                    "Begin it with a keras.Input, or call it once on a batch."
-                )
-        if any(isinstance(layer, KLDivergence) for layer in getattr(encoder, "layers", ())):
-            raise ValueError(
-                f"VAE adds the KL itself, but {encoder.name!r} holds a KLDivergence layer, which "
-                "would count it twice. Build the encoder without that layer."
-            )
-        if not beta >= 0:
-            raise ValueError(f"VAE expects beta >= 0, but got {beta}. 1 gives the ELBO.")
-        if not 0 <= free_bits < math.inf:
-            raise ValueError(
-                f"VAE expects a finite free_bits >= 0, but got {free_bits}. "
-                "Give nats per latent dimension, for example 0.1; 0 switches it off."
-            )
+        checks.check_networks(encoder, decoder)
+        checks.check_weights_of_the_loss(beta, free_bits)
         likelihood = likelihoods.get(likelihood)
-        outputs = getattr(encoder, "outputs", None)
-        if outputs is not None:
-            _check_posterior(outputs, decoder)
-            _check_equal_conditions(encoder, decoder)
-        if outputs is not None and len(outputs) == 3:  # a shared-weights view without keras.io's z
-            encoder = keras.Model(encoder.input, outputs[:2], name=encoder.name)
         super().__init__(**kwargs)
-        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self.encoder = without_third_output(encoder)
+        self.decoder = decoder
+        self.likelihood = likelihood
         self.sampling = Sampling(seed=seed)
-        self.initial_beta, self.free_bits = float(beta), float(free_bits)
+        self.free_bits = float(free_bits)
+        self.initial_beta = float(beta)
         self.beta = self.add_weight(
             name="beta",
             initializer=keras.initializers.Constant(beta),
@@ -120,40 +106,99 @@ class VAE(keras.Model):
             dtype="float32",
             autocast=False,
         )
-        self.batch_mean = BatchMean()
+        self.mean_over_batch = MeanOverBatch()
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
-        self._sampling_z, self._epsilon = False, None
-        self._asked_jit, self._asked_steps, self._metrics_of_keras = "auto", None, True
-        self._xla, self._block_steps, self._missing_steps = False, None, 0  # set by training
-        if outputs is not None:
-            self(_symbolic(encoder.input_shape))  # export wants a model that was called
+        if checks.input_shapes(encoder) is not None:
+            self(symbolic_tensors(encoder.input_shape))  # Keras exports only what was called.
 
     def build(self, input_shape):
-        outputs = self.encoder.compute_output_spec(_symbolic(input_shape))
-        _check_posterior(outputs, self.decoder)
+        if isinstance(input_shape, Draw):
+            input_shape = input_shape.inputs
+        outputs = self.encoder.compute_output_spec(symbolic_tensors(input_shape))
+        checks.check_posterior(outputs, self.decoder)
         self.latent_shape = tuple(outputs[0].shape)[1:]
 
-    # ---- the deterministic model, and sampling by name -------------------------------------
+    # ---- the two networks: x -> q(z | x) -> z -> p(x | z) ----------------------------------
 
-    def call(self, x, training=None):
-        # JAX calls this method without Keras' context: layers learn of training from here alone.
+    def call(self, inputs, training=None):
+        """The parameters of p(x | z); of ``Draw(x)`` a ``Drawn`` with those of q(z | x) as well.
+
+        For x alone z is ``z_mean``, so that ``vae(x)`` is the same at every call. For ``Draw(x)``,
+        which only the steps of training and of evaluation ask for, z is drawn.
+        """
+        is_draw = isinstance(inputs, Draw)
+        x = inputs.inputs if is_draw else inputs
         z_mean, z_log_var, *_ = self.encoder(x, training=training)
-        z = z_mean
-        if self._sampling_z:
-            z = self.sampling([z_mean, z_log_var], epsilon=self._epsilon)
-        _, conditions = data_checks.parts(x)
-        parameters = self.decoder(
-            _tensors([z, *conditions]) if conditions else z, training=training
-        )
-        return SampledPass(parameters, z_mean, z_log_var) if self._sampling_z else parameters
+        z = self.sampling([z_mean, z_log_var]) if is_draw else z_mean
+        _, conditions = checks.input_and_conditions(x)
+        parameters = self.decoder([z, *conditions] if conditions else z, training=training)
+        return Drawn(parameters, z_mean, z_log_var) if is_draw else parameters
+
+    # ---- the loss: the negative ELBO -------------------------------------------------------
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The negative ELBO with one draw of z an example, mean over the batch; nats.
+
+        ``reconstruction_loss + beta * kl_loss``, plus the regularizers of the two networks.
+        """
+        if not isinstance(y_pred, Drawn):  # called by hand, as compute_loss(x)
+            y_pred = self(Draw(x), training=training)
+        parameters, z_mean, z_log_var = y_pred
+        reconstruction_loss = -self.likelihood.log_prob(target(x, y), parameters)
+        kl_loss = ops.cast(gaussian_kl(z_mean, z_log_var), "float32")
+        charged_kl = self.kl_with_free_bits(z_mean, z_log_var) if self.free_bits else kl_loss
+        weight = 1.0
+        if sample_weight is not None:
+            weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        self.reconstruction_tracker.update_state(weight * reconstruction_loss)
+        self.kl_tracker.update_state(weight * kl_loss)
+        negative_elbo = weight * (reconstruction_loss + self.beta * charged_kl)
+        loss = self.mean_over_batch(negative_elbo, negative_elbo)
+        if self.losses:  # regularizers and add_loss of the encoder and the decoder
+            loss = loss + super().compute_loss(x, y, parameters, sample_weight, training)
+        return loss
+
+    def kl_with_free_bits(self, z_mean, z_log_var):
+        """The KL of each example, ``(batch,)``, where each latent costs ``free_bits`` at least.
+
+        The mean over the batch decides: its sum is that of the maxima, and a latent that is below
+        ``free_bits`` has a gradient of exactly 0.
+        """
+        kl = ops.cast(gaussian_kl_terms(z_mean, z_log_var), "float32")
+        is_above = ops.mean(kl, axis=0, keepdims=True) > self.free_bits
+        charged = ops.where(is_above, kl, self.free_bits)
+        return ops.sum(charged, axis=tuple(range(1, len(charged.shape))))
+
+    # ---- one step --------------------------------------------------------------------------
+
+    def train_step(self, *args):
+        """One step of Keras, with z drawn: ``call``, ``compute_loss``, gradients, optimizer, logs.
+
+        The same in ``notebooks/06_vae.ipynb``, written out with a ``tf.GradientTape``.
+        """
+        *state, data = args  # On JAX the state of the model comes first.
+        return super().train_step(*state, as_draw(data))
+
+    def test_step(self, *args):
+        """As ``train_step``, without gradients and optimizer."""
+        *state, data = args
+        return super().test_step(*state, as_draw(data))
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The logs. Metrics given to ``compile`` compare the target with the mean of p(x | z)."""
+        parameters = y_pred.parameters if isinstance(y_pred, Drawn) else y_pred
+        reconstruction = self.likelihood.mean(parameters)
+        return super().compute_metrics(x, target(x, y), reconstruction, sample_weight)
+
+    # ---- what a user calls -----------------------------------------------------------------
 
     def encode(self, x):
         """The posterior q(z | x): ``(z_mean, z_log_var)``, each ``(batch, ...)``.
 
         Example: ``z_mean, z_log_var = vae.encode(x_test)``; conditional, ``vae.encode([x, c])``.
         """
-        z_mean, z_log_var, *_ = self.encoder(_tensors(x))
+        z_mean, z_log_var, *_ = self.encoder(tensors(checks.as_arrays(self, x)))
         return z_mean, z_log_var
 
     def decode(self, z):
@@ -161,7 +206,7 @@ class VAE(keras.Model):
 
         Conditional: ``vae.decode([z, c])``.
         """
-        return self.decoder(_tensors(z))
+        return self.decoder(tensors(z))
 
     def sample(self, n, seed=None, condition=None):
         """``n`` new examples: the means of p(x | z) for z drawn from the prior N(0, I).
@@ -178,163 +223,48 @@ class VAE(keras.Model):
         Raises:
             ValueError: if the condition is missing, not asked for, or does not fit.
         """
-        listed = condition if isinstance(condition, (list, tuple)) else [condition]
-        conditions = [] if condition is None else list(listed)
-        data_checks.check_conditions(self, conditions, n, "samples")
+        conditions = list(condition) if isinstance(condition, (list, tuple)) else [condition]
+        conditions = [] if condition is None else conditions
+        checks.check_conditions(self, conditions, n, "samples")
         z = keras.random.normal((n, *self.latent_shape), seed=seed)
         return self.likelihood.mean(self.decode([z, *conditions] if conditions else z))
 
-    # ---- training --------------------------------------------------------------------------
+    def compile(self, optimizer="adam", loss=None, **kwargs):
+        """As ``keras.Model.compile``, but the loss is always the negative ELBO."""
+        checks.check_no_loss(loss)
+        super().compile(optimizer=optimizer, loss=None, **kwargs)
+        if self.built:  # so that a file holds the state of the optimizer, trained or not
+            self.optimizer.build(self.trainable_variables)
 
-    def compile(
-        self, optimizer="adam", loss=None, jit_compile="auto", steps_per_execution=None, **kwargs
-    ):
-        """As ``keras.Model.compile``, but the loss is always the negative ELBO.
-
-        Left out, ``jit_compile`` and ``steps_per_execution`` are chosen by ``fit``: on a CPU with
-        TensorFlow it runs blocks of up to 32 steps a call, single ones if a callback watches
-        batches, and has XLA compile the blocks of dense networks in trainings of 1,000 steps or
-        more.
-        """
-        if loss is not None:
-            raise ValueError(
-                f"VAE computes its own loss, the negative ELBO, but got loss={loss!r}. Leave it "
-                "out and choose VAE(..., likelihood=...): 'gaussian' for mse, 'bernoulli' for bce."
-            )
-        self._asked_jit, self._asked_steps, self._xla = jit_compile, steps_per_execution, False
-        metrics = keras.tree.flatten([kwargs.get("metrics"), kwargs.get("weighted_metrics")])
-        self._metrics_of_keras = all(training.of_keras(metric) for metric in metrics)
-        super().compile(
-            optimizer=optimizer,
-            loss=None,
-            jit_compile=jit_compile,
-            steps_per_execution=steps_per_execution or 1,
-            **kwargs,
-        )
-
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """As ``keras.Model.fit``: ``fit(x)``, ``fit(x, x)``, ``fit(noisy, clean)``, data sets.
 
         Conditional: ``fit([x, c])``, ``fit([noisy, c], clean)``, data sets of ``((x, c),)``.
-
-        Raises:
-            TypeError: if the images are integers, or the batch size is none.
-            ValueError: if the data hold NaN, have another shape than the model takes, or lie
-                outside the range of the likelihood, if a condition is missing, if data and target
-                differ in rows. Nothing has been trained then. Of a data set the first batch is
-                looked at.
+        Raises what ``checks.check_data`` raises, before anything is trained. How the steps are
+        run, and which networks XLA compiles, is told by ``BlockTraining.fit``.
         """
-        call = self._checked(super().fit, x, y, *args, **kwargs)
-        validation = call["validation_data"]
-        if isinstance(validation, (tuple, list)):
-            if data_checks.is_conditional(self) and not isinstance(validation[0], (tuple, list)):
-                validation = (validation,)  # [x, c] like the first argument
-            call["validation_data"] = _with_target(validation)
-            data_checks.check(self, *call["validation_data"][:2], "validation_data")
-        elif validation is not None:
-            call["validation_data"] = data_checks.check(self, validation, None, "validation_data")
-        with training.in_blocks(self, call):
-            return super().fit(**call)
+        weight = kwargs.get("sample_weight")
+        x, y = checks.check_data(self, x, y, "x", weight, batch_size)
+        if kwargs.get("validation_data") is not None:
+            validation_data = checks.check_validation_data(self, kwargs["validation_data"])
+            kwargs["validation_data"] = validation_data
+        return super().fit(x, y, batch_size, *args, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """As ``keras.Model.evaluate``; one draw of z an example. Raises what ``fit`` raises."""
-        if kwargs.get("_use_cached_eval_dataset"):  # fit has checked and set up its own
-            return super().evaluate(x, y, *args, **kwargs)
-        call = self._checked(super().evaluate, x, y, *args, **kwargs)
-        with training.in_blocks(self, call):
-            return super().evaluate(**call)
+        if isinstance(kwargs.get("callbacks"), keras.callbacks.CallbackList):
+            return super().evaluate(x, y, batch_size, *args, **kwargs)  # fit has checked its data
+        weight = kwargs.get("sample_weight")
+        x, y = checks.check_data(self, x, y, "x", weight, batch_size)
+        return super().evaluate(x, y, batch_size, *args, **kwargs)
 
-    def _checked(self, method, x, y, *args, **kwargs):
-        """The arguments of a call by their names, with data that have passed the checks."""
-        call = training.named(method, x, y, *args, **kwargs)
-        data_checks.check_batch_size(call["batch_size"])
-        call["x"] = data_checks.check(self, x, y, "x")
-        call["y"] = _weighted_target(call)
-        return call
-
-    def predict(self, *args, **kwargs):
+    def predict(self, x, *args, **kwargs):
         """As ``keras.Model.predict``: the deterministic reconstructions."""
-        with training.setting(self, steps_per_execution=self._asked_steps or 1):  # in a callback
-            return super().predict(*args, **kwargs)
+        if not checks.is_made_of_batches(x):
+            x = checks.as_arrays(self, x)
+        return super().predict(x, *args, **kwargs)
 
-    def make_train_function(self, force=False):
-        if force or self.train_function is None:
-            super().make_train_function(force=True)
-            if self._runs_blocks():
-                xla = self.jit_compile or self._xla
-                self.train_function = training.function(
-                    self, self.train_step, self.train_function, xla
-                )
-
-    def make_test_function(self, force=False):
-        if force or self.test_function is None:
-            super().make_test_function(force=True)
-            if self._runs_blocks():
-                self.test_function = training.function(
-                    self, self.test_step, self.test_function, self.jit_compile
-                )
-
-    def _runs_blocks(self):
-        """Whether ``training`` can run the steps: not those that a subclass has rewritten."""
-        names = ("train_step", "test_step", "compute_metrics")
-        own = all(getattr(type(self), name) is getattr(VAE, name) for name in names)
-        return own and training.applies(self)
-
-    # On JAX a step is called as (state, data), elsewhere as (data).
-    def train_step(self, *args):
-        with self._sampled():
-            return super().train_step(*args[:-1], _with_target(args[-1]))
-
-    def test_step(self, *args):
-        with self._sampled():
-            return super().test_step(*args[:-1], _with_target(args[-1]))
-
-    @contextlib.contextmanager
-    def _sampled(self):
-        """While a step is traced, ``call`` samples z and returns all that the loss needs."""
-        self._sampling_z = True
-        try:
-            yield
-        finally:
-            self._sampling_z = False  # not what it was: threads of replicas trace it at once
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The negative ELBO with one draw of z an example, mean over the batch; nats."""
-        if not isinstance(y_pred, SampledPass):
-            with self._sampled():
-                y_pred = self(x, training=training)
-        reconstruction = -self.likelihood.log_prob(_target(x, y), y_pred.parameters)
-        kl = charged = gaussian_kl(y_pred.z_mean, y_pred.z_log_var)
-        if self.free_bits:
-            charged = self._charged_kl(y_pred.z_mean, y_pred.z_log_var)
-        kl, charged = (ops.cast(t, reconstruction.dtype) for t in (kl, charged))
-        if sample_weight is not None:
-            weight = ops.reshape(ops.cast(sample_weight, reconstruction.dtype), (-1,))
-            reconstruction, kl, charged = (weight * t for t in (reconstruction, kl, charged))
-        self.reconstruction_tracker.update_state(reconstruction)
-        self.kl_tracker.update_state(kl)
-        nelbo = reconstruction + self.beta * charged
-        loss = self.batch_mean(nelbo, nelbo)
-        if self.losses:  # regularizers and add_loss of the encoder and the decoder
-            loss = loss + super().compute_loss(x, y, y_pred.parameters, sample_weight, training)
-        return loss
-
-    def _charged_kl(self, z_mean, z_log_var):
-        """``(batch,)``: the KL, with ``free_bits`` for dimensions whose batch mean is below it.
-
-        Its mean over the batch is the sum of the maxima; the gradient of the rest is exactly 0.
-        """
-        kl = gaussian_kl_terms(z_mean, z_log_var)
-        spent = ops.mean(kl, axis=0, keepdims=True) > self.free_bits
-        return ops.sum(ops.where(spent, kl, self.free_bits), axis=1)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        if isinstance(y_pred, SampledPass):
-            y_pred = y_pred.parameters
-        y = _target(x, y)  # Keras builds its metrics with y=None
-        return super().compute_metrics(x, y, self.likelihood.mean(y_pred), sample_weight)
-
-    # ---- shapes and files ------------------------------------------------------------------
+    # ---- shapes and configuration ----------------------------------------------------------
 
     # As functional models have them, so that a VAE can stand where an autoencoder stood.
     @property
@@ -348,37 +278,6 @@ class VAE(keras.Model):
     @property
     def output_names(self):
         return self.decoder.output_names
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        for i, state in enumerate(self._seed_states()):
-            store[f"seed_state_{i}"] = ops.convert_to_numpy(state)
-
-    def load_own_variables(self, store):
-        own = [key for key in store.keys() if "seed_state" not in key]  # noqa: SIM118, no dict
-        super().load_own_variables({key: store[key] for key in own})
-        for i, state in enumerate(self._seed_states()):
-            state.assign(store[f"seed_state_{i}"])
-
-    def _seed_states(self):
-        """Keras saves no random state; without it Dropout would repeat its noise on resuming."""
-        return [v for v in self.non_trainable_variables if v.name == "seed_generator_state"]
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        return config and {
-            **config,
-            "jit_compile": self._asked_jit,
-            "steps_per_execution": self._asked_steps,
-            "optimizer_built": self.optimizer.built,
-        }
-
-    def compile_from_config(self, config):
-        config = keras.saving.deserialize_keras_object(config)
-        built = config.pop("optimizer_built")
-        self.compile(**config)
-        if built:  # the file holds the optimizer's state only then
-            self.optimizer.build(self.trainable_variables)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -401,68 +300,49 @@ class VAE(keras.Model):
         return cls(**{**config, **parts})
 
 
-def _target(x, y):
-    """What is to be reconstructed: y, or without it the data among the inputs."""
-    return data_checks.parts(x)[0] if y is None else y
+@keras.saving.register_keras_serializable(package="vaekit")
+class MeanOverBatch(keras.losses.Loss):
+    """The mean of losses that are one an example already.
+
+    A ``keras.losses.Loss`` because Keras divides those by the number of replicas under
+    ``tf.distribute``, which adds up the gradients of the replicas.
+    """
+
+    def call(self, y_true, y_pred):
+        return y_pred
 
 
-def _weighted_target(call):
-    """Keras drops the weights of data without a target, so these get theirs here."""
-    return call["y"] if call["sample_weight"] is None else _target(call["x"], call["y"])
-
-
-def _with_target(data):
+def as_draw(data):
+    """A batch of Keras with its inputs marked as a ``Draw``."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    return x, _target(x, y), sample_weight
+    return keras.utils.pack_x_y_sample_weight(Draw(x), y, sample_weight)
 
 
-def _tensors(inputs):
-    """Lists as tensors: Keras takes no mixture of tensors and arrays."""
-    several = isinstance(inputs, (list, tuple))
-    return [ops.convert_to_tensor(part) for part in inputs] if several else inputs
+def target(x, y):
+    """What is to be reconstructed: y, or without it the data among the inputs."""
+    if y is not None:
+        return y
+    x = x.inputs if isinstance(x, Draw) else x
+    return checks.input_and_conditions(x)[0]
 
 
-def _symbolic(shape):
-    """A tensor of that shape, or a list of them for a list of shapes."""
-    several = shape and isinstance(shape[0], (list, tuple))
-    return [keras.KerasTensor(s) for s in shape] if several else keras.KerasTensor(shape)
+def without_third_output(encoder):
+    """The encoder with the same weights, but without the z that those of keras.io give as well."""
+    outputs = getattr(encoder, "outputs", None)
+    if outputs is None or len(outputs) == 2:
+        return encoder
+    return keras.Model(encoder.input, outputs[:2], name=encoder.name)
 
 
-def _check_posterior(outputs, decoder):
-    """Raises a ValueError unless outputs are [z_mean, z_log_var(, z)] of the decoder's input."""
-    shapes = [tuple(output.shape) for output in outputs]
-    if len(shapes) not in (2, 3):
-        raise ValueError(
-            f"VAE expects an encoder with the outputs [z_mean, z_log_var], but got {len(shapes)} "
-            f"of shape {shapes}. Add a second Dense layer for z_log_var beside the one for z_mean."
-        )
-    if shapes[0][1:] != shapes[1][1:]:
-        raise ValueError(
-            f"VAE expects z_mean and z_log_var of one shape, but got {shapes[0]} and {shapes[1]}. "
-            "Give both heads the same number of units."
-        )
-    if 0 in shapes[0][1:]:
-        raise ValueError(
-            f"VAE expects at least one latent dimension, but z_mean has shape {shapes[0]}. "
-            "Give both heads one unit or more."
-        )
-    taken = (data_checks.input_shapes(decoder) or [None])[0]
-    if isinstance(taken, tuple) and taken[1:] != shapes[0][1:]:
-        raise ValueError(
-            f"VAE expects a decoder that takes the encoder's latent shape {shapes[0]}, but "
-            f"{decoder.name!r} takes {taken}. Give the decoder an Input of shape {shapes[0][1:]}."
-        )
+def tensors(inputs):
+    """Each array as a tensor: Keras takes no mixture of the two."""
+    if isinstance(inputs, (list, tuple)):
+        return [ops.convert_to_tensor(part) for part in inputs]
+    return inputs
 
 
-def _check_equal_conditions(encoder, decoder):
-    """Raises a ValueError unless ``[x, c, ...]`` and ``[z, c, ...]`` have the same c, if known."""
-    shapes = [data_checks.input_shapes(model) for model in (encoder, decoder)]
-    if None in shapes:
-        return
-    of_encoder, of_decoder = (list(each[1:]) for each in shapes)
-    if [shape[1:] for shape in of_encoder] != [shape[1:] for shape in of_decoder]:
-        raise ValueError(
-            "VAE expects an encoder of [x, c, ...] and a decoder of [z, c, ...] with the same "
-            f"conditions c, but after x the encoder takes {of_encoder} and after z the decoder "
-            f"{of_decoder}. Give both the same Inputs in the same order, used or not."
-        )
+def symbolic_tensors(shape):
+    """A tensor without values of that shape, or a list of them for a list of shapes."""
+    if shape and isinstance(shape[0], (list, tuple)):
+        return [keras.KerasTensor(each) for each in shape]
+    return keras.KerasTensor(shape)
