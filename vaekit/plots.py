@@ -60,7 +60,7 @@ def image_grid(images, columns=10, title=None):
     figure, axes = plt.subplots(
         rows, columns, figsize=(0.6 * columns, 0.6 * rows + 0.35), squeeze=False
     )
-    _show_images(axes.flat, images)
+    _show_images(axes.ravel(), images)
     return _set_title_and_layout(figure, title)
 
 
@@ -290,7 +290,8 @@ def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl
         for k, (name, log) in enumerate(logs.items()):
             _draw_epochs(axis, log.get(part), "-", _color(k), f"{name}, training")
             _draw_epochs(axis, log.get(f"val_{part}"), "--", _color(k), f"{name}, validation")
-        axis.set(xlabel="epoch", ylabel=f"{part} (nats per image)")
+        axis.set_title(part, fontsize=10)
+        axis.set(xlabel="epoch", ylabel="nats per image")
         axis.grid(alpha=0.3)
     axes[0, 0].legend(fontsize=8)
     return _set_title_and_layout(figure, title)
