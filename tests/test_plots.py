@@ -196,12 +196,13 @@ def legend_names(figure):
 
 
 def boxes_of(figure):
-    """Where the texts of the legend stand in pixels, and where its frame and the panels do."""
+    """Where the texts of the legend stand in pixels, and where its frame, and all else does."""
     figure.canvas.draw()
     (legend,) = figure.legends
     texts = [text.get_window_extent() for text in [legend.get_title(), *legend.get_texts()]]
-    panels = [axis.get_tightbbox() for axis in figure.axes]
-    return texts, legend.get_window_extent(), panels
+    others = [axis.get_tightbbox() for axis in figure.axes]
+    others += [text.get_window_extent() for text in figure.texts]
+    return texts, legend.get_window_extent(), others
 
 
 def test_one_latent_is_drawn_as_histograms_over_the_same_bins():
@@ -233,13 +234,13 @@ def test_two_latents_are_drawn_as_they_are_on_one_scale():
 def test_no_label_hides_another_where_the_medians_of_all_classes_coincide(classes, panels):
     z = np.tile([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]], (classes, 1))
     labels = np.repeat(np.arange(classes), 3)
-    figure = plots.latent_scatter({f"plane {k}": z for k in range(panels)}, labels, "title")
-    texts, frame, axes = boxes_of(figure)
+    figure = plots.latent_scatter({f"plane {k}": z for k in range(panels)}, labels, 200 * "-")
+    texts, frame, others = boxes_of(figure)
     assert legend_names(figure) == [str(k) for k in range(classes)]
     for k, text in enumerate(texts):
         assert not any(text.overlaps(other) for other in texts[:k])
         assert frame.x0 < text.x0 and text.x1 < frame.x1
-    assert not any(frame.overlaps(panel) for panel in axes)
+    assert not any(frame.overlaps(other) for other in others)
     assert figure.bbox.x0 <= frame.x0 and frame.x1 <= figure.bbox.x1
     assert figure.bbox.y0 <= frame.y0 and frame.y1 <= figure.bbox.y1
     assert not any(axis.texts for axis in figure.axes)
@@ -248,9 +249,9 @@ def test_no_label_hides_another_where_the_medians_of_all_classes_coincide(classe
 def test_no_label_hides_another_in_a_figure_of_half_the_size():
     figure = plots.latent_scatter(RNG.normal(size=(30, 2)), np.arange(30) % 10)
     figure.set_size_inches(3, 2.5)
-    texts, frame, axes = boxes_of(figure)
+    texts, frame, others = boxes_of(figure)
     assert not any(a.overlaps(b) for k, a in enumerate(texts) for b in texts[:k])
-    assert not any(frame.overlaps(panel) for panel in axes)
+    assert not any(frame.overlaps(other) for other in others)
 
 
 @pytest.mark.parametrize("size", [1, 2])

@@ -259,10 +259,10 @@ def latent_scatter(codes, labels, title=None, figure=None):
         handles,
         [str(name) for name in names],
         title="label",
-        loc="outside right upper",
+        loc="outside right center",
         fontsize=9,
         markerscale=2.5,
-        ncols=math.ceil(len(names) / 14),
+        ncols=math.ceil(len(names) / 12),
     )
     for handle in legend.legend_handles:
         handle.set_alpha(1)
