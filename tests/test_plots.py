@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from keras import ops
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from vaekit import likelihoods, plots
@@ -12,6 +13,7 @@ from vaekit import likelihoods, plots
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(7, 28, 28)).astype("float32")
 LABELS = np.repeat([1, 4, 7], 10)
+PAIRS = np.ones((4, 2))
 
 
 class CountingModel:
@@ -24,7 +26,7 @@ class CountingModel:
         self.calls += 1
         return ops.convert_to_tensor(1 - x)
 
-    def sample(self, n, seed=None):
+    def sample(self, n, seed=None, condition=None):
         self.calls += 1
         return ops.convert_to_tensor(np.random.default_rng(seed).uniform(size=(n, 28, 28, 1)))
 
@@ -66,9 +68,6 @@ EVERY_FUNCTION = {
     "traversals": lambda: plots.traversals(CountingVAE(), np.zeros((1, 2)), title="t"),
     "interpolation": lambda: plots.interpolation(CountingVAE(), IMAGES, IMAGES[::-1], title="t"),
     "latent_scatter": lambda: plots.latent_scatter(RNG.normal(size=(30, 2)), LABELS, title="t"),
-    "latent_scatters": lambda: plots.latent_scatters(
-        {"a": RNG.normal(size=(30, 2)), "b": RNG.normal(size=(30, 1))}, LABELS, title="t"
-    ),
     "loss_curves": lambda: plots.loss_curves({"a": history(), "b": history()}, title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
 }
@@ -101,7 +100,7 @@ def test_every_public_function_is_tested_here():
     public = {
         name
         for name, function in inspect.getmembers(plots, inspect.isfunction)
-        if function.__module__ == plots.__name__ and not name.startswith(("_", "draw_"))
+        if function.__module__ == plots.__name__ and not name.startswith("_")
     }
     assert public == set(EVERY_FUNCTION)
 
@@ -191,29 +190,93 @@ def test_other_shapes_than_images_are_refused(shape):
 # ---- latents ---------------------------------------------------------------------------------
 
 
-def test_one_latent_is_drawn_as_histograms():
-    axis = plots.latent_scatter(RNG.normal(size=(30, 1)), LABELS).axes[0]
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("$z_1$", "images")
-    legend = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert sorted(legend) == ["1", "4", "7"]
+def legend_names(figure):
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
 
 
-def test_two_latents_are_drawn_as_they_are():
-    z = RNG.normal(size=(30, 2))
-    axis = plots.latent_scatter(z, LABELS).axes[0]
+def boxes_of(figure):
+    """Where the texts of the legend stand in pixels, and where its frame, and all else does."""
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    texts = [text.get_window_extent() for text in [legend.get_title(), *legend.get_texts()]]
+    others = [axis.get_tightbbox() for axis in figure.axes]
+    others += [text.get_window_extent() for text in figure.texts]
+    return texts, legend.get_window_extent(), others
+
+
+def test_one_latent_is_drawn_as_histograms_over_the_same_bins():
+    z = RNG.normal(size=(30, 1))
+    figure = plots.latent_scatter(z, LABELS)
+    (axis,) = figure.axes
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("$z_1$", "codes in a bin")
+    assert legend_names(figure) == ["1", "4", "7"]
+    edges = [np.unique(outline.get_xy()[:, 0]) for outline in axis.patches]
+    assert len(edges) == 3
+    for found in edges:
+        np.testing.assert_allclose(found, np.linspace(z.min(), z.max(), 41))
+
+
+def test_two_latents_are_drawn_as_they_are_on_one_scale():
+    z = RNG.normal(size=(30, 2)) * [1, 5]
+    figure = plots.latent_scatter(z, LABELS)
+    (axis,) = figure.axes
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("$z_1$", "$z_2$")
     for points, label in zip(axis.collections, [1, 4, 7], strict=True):
         np.testing.assert_array_equal(points.get_offsets(), z[np.equal(LABELS, label)])
+    figure.canvas.draw()
+    origin, right, up = axis.transData.transform([[0, 0], [1, 0], [0, 1]])
+    assert right[0] - origin[0] == pytest.approx(up[1] - origin[1])
 
 
-def test_numbers_stand_at_the_medians_of_their_classes():
-    z = RNG.normal(size=(30, 2))
-    axis = plots.latent_scatter(z, LABELS).axes[0]
-    assert [text.get_text() for text in axis.texts] == ["1", "4", "7"]
-    found = [text.get_position() for text in axis.texts]
-    np.testing.assert_allclose(
-        found, [np.median(z[np.equal(LABELS, k)], axis=0) for k in (1, 4, 7)]
-    )
+@pytest.mark.parametrize("classes", [10, 15, 40])
+@pytest.mark.parametrize("panels", [1, 3])
+def test_no_label_hides_another_where_the_medians_of_all_classes_coincide(classes, panels):
+    z = np.tile([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]], (classes, 1))
+    labels = np.repeat(np.arange(classes), 3)
+    figure = plots.latent_scatter({f"plane {k}": z for k in range(panels)}, labels, 200 * "-")
+    texts, frame, others = boxes_of(figure)
+    assert legend_names(figure) == [str(k) for k in range(classes)]
+    for k, text in enumerate(texts):
+        assert not any(text.overlaps(other) for other in texts[:k])
+        assert frame.x0 < text.x0 and text.x1 < frame.x1
+    assert not any(frame.overlaps(other) for other in others)
+    assert figure.bbox.x0 <= frame.x0 and frame.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= frame.y0 and frame.y1 <= figure.bbox.y1
+    assert not any(axis.texts for axis in figure.axes)
+
+
+def test_no_label_hides_another_in_a_figure_of_half_the_size():
+    figure = plots.latent_scatter(RNG.normal(size=(30, 2)), np.arange(30) % 10)
+    figure.set_size_inches(3, 2.5)
+    texts, frame, others = boxes_of(figure)
+    assert not any(a.overlaps(b) for k, a in enumerate(texts) for b in texts[:k])
+    assert not any(frame.overlaps(other) for other in others)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_up_to_forty_classes_are_told_apart_and_the_legend_shows_how(size):
+    z, labels = RNG.normal(size=(80, size)), np.arange(80) % 40
+    figure = plots.latent_scatter(z, labels)
+    (axis,) = figure.axes
+    looks = set()
+    for drawn_class in [*axis.collections, *axis.patches]:
+        if size == 1:
+            look = (drawn_class.get_edgecolor()[:3], drawn_class.get_linestyle())
+        else:
+            color = tuple(drawn_class.get_facecolor()[0, :3])
+            look = (color, drawn_class.get_paths()[0].vertices.tobytes())
+        looks.add(look)
+    assert len(looks) == 40
+    assert all(handle.get_alpha() == 1 for handle in figure.legends[0].legend_handles)
+
+
+def test_ten_classes_have_the_ten_colours_of_the_course():
+    figure = plots.latent_scatter(RNG.normal(size=(30, 2)), np.arange(30) % 10)
+    found = [to_hex(points.get_facecolor()[0]) for points in figure.axes[0].collections]
+    assert found == plots.COLORS
+    handles = figure.legends[0].legend_handles
+    assert [to_hex(handle.get_facecolor()[0]) for handle in handles] == plots.COLORS
 
 
 @pytest.mark.parametrize("shape", [(30, 5), (30, 2, 2, 3)])
@@ -221,25 +284,48 @@ def test_more_latents_and_feature_maps_are_drawn_by_their_principal_components(s
     z = RNG.normal(size=shape) + 10
     axis = plots.latent_scatter(z, LABELS).axes[0]
     assert axis.get_xlabel() == "first principal component of z"
+    assert axis.get_ylabel() == "second principal component of z"
     points = np.concatenate([points.get_offsets() for points in axis.collections])
     values = np.linalg.svd(z.reshape(30, -1) - z.reshape(30, -1).mean(axis=0), compute_uv=False)
     np.testing.assert_allclose(np.linalg.norm(points, axis=0), values[:2])
 
 
-def test_latents_may_be_tensors():
+def test_latents_may_be_tensors_and_labels_names():
     z = RNG.normal(size=(30, 2)).astype("float32")
-    axis = plots.latent_scatter(ops.convert_to_tensor(z), LABELS).axes[0]
-    np.testing.assert_array_equal(axis.collections[0].get_offsets(), z[:10])
+    figure = plots.latent_scatter(ops.convert_to_tensor(z), np.repeat(["cat", "dog"], 15))
+    np.testing.assert_array_equal(figure.axes[0].collections[0].get_offsets(), z[:15])
+    assert legend_names(figure) == ["cat", "dog"]
 
 
-def test_more_than_ten_classes_are_drawn():
-    figure = plots.latent_scatter(RNG.normal(size=(30, 2)), np.arange(30) % 15)
-    assert len(figure.axes[0].collections) == 15
-
-
-def test_planes_side_by_side_carry_their_names():
-    figure = plots.latent_scatters({"AE": np.zeros((30, 2)), "VAE": np.ones((30, 2))}, LABELS)
+def test_planes_side_by_side_carry_their_names_and_share_one_legend():
+    codes = {"AE": np.zeros((30, 2)), "VAE": RNG.normal(size=(30, 2))}
+    figure = plots.latent_scatter(codes, LABELS)
     assert [axis.get_title() for axis in figure.axes] == ["AE", "VAE"]
+    np.testing.assert_array_equal(figure.axes[1].collections[2].get_offsets(), codes["VAE"][20:])
+    assert legend_names(figure) == ["1", "4", "7"]
+
+
+def test_what_is_drawn_on_a_panel_has_a_legend_of_its_own():
+    figure = plots.latent_scatter(RNG.normal(size=(30, 2)), LABELS)
+    (axis,) = figure.axes
+    axis.plot([0, 1], [0, 1], label="a line")
+    assert [text.get_text() for text in axis.legend().get_texts()] == ["a line"]
+    assert legend_names(figure) == ["1", "4", "7"]
+
+
+def test_planes_are_drawn_in_a_part_of_a_figure():
+    whole = plt.figure(layout="constrained")
+    above, below = whole.subfigures(2, 1)
+    above.subplots()
+    found = plots.latent_scatter(
+        {"a": np.zeros((30, 2)), "b": np.ones((30, 2))}, LABELS, "t", below
+    )
+    assert found is below
+    assert plt.get_fignums() == [whole.number]
+    assert len(above.axes) == 1 and len(below.axes) == 2
+    whole.canvas.draw()
+    frame = below.legends[0].get_window_extent()
+    assert not any(frame.overlaps(axis.get_tightbbox()) for axis in whole.axes)
 
 
 @pytest.mark.parametrize("shape", [(20,), (60,), (30, 1), ()])
@@ -247,8 +333,23 @@ def test_labels_of_other_examples_are_refused(shape):
     with pytest.raises(ValueError) as caught:
         plots.latent_scatter(np.zeros((30, 2)), np.zeros(shape, int))
     assert str(caught.value) == (
-        f"plots expects one label a code, but got codes (30, 2) and labels {shape}. "
-        "Give codes (n, ...) and the integer labels (n,) of the same examples."
+        f"latent_scatter expects one label for each code, but got codes (30, 2) and labels {shape}."
+        " Give codes (n, ...) and the labels (n,) of the same examples."
+    )
+    assert plt.get_fignums() == []
+
+
+def test_a_panel_of_other_examples_than_the_labels_is_refused():
+    with pytest.raises(ValueError, match=r"got codes \(29, 2\) and labels \(30,\)"):
+        plots.latent_scatter({"a": np.zeros((30, 2)), "b": np.zeros((29, 2))}, LABELS)
+
+
+def test_more_classes_than_can_be_told_apart_are_refused():
+    with pytest.raises(ValueError) as caught:
+        plots.latent_scatter(np.zeros((41, 2)), np.arange(41))
+    assert str(caught.value) == (
+        "latent_scatter expects at most 40 different labels, but got 41. "
+        "Draw the codes of some of them, or join labels into groups."
     )
 
 
@@ -385,6 +486,22 @@ def test_interpolation_keeps_the_condition_of_each_row():
     np.testing.assert_array_equal(vae.decoded[0][1].ravel(), [1, 1, 1, 2, 2, 2])
 
 
+@pytest.mark.parametrize(
+    ("draw", "rows", "shape"),
+    [
+        (lambda c: plots.manifold(CountingVAE(), n=3, condition=c), 1, (3, 4)),
+        (lambda c: plots.traversals(CountingVAE(), np.zeros((1, 2)), condition=c), 1, (2, 4)),
+        (lambda c: plots.interpolation(CountingVAE(), PAIRS, PAIRS, condition=c), 4, (3, 4)),
+        (lambda c: plots.interpolation(CountingVAE(), PAIRS, PAIRS, condition=[c]), 4, (1, 4)),
+    ],
+)
+def test_conditions_that_do_not_fit_are_refused(draw, rows, shape):
+    assert refused(lambda: draw(np.zeros(shape))) == (
+        f"plots expects a condition of the shape ({rows}, ...), but got {shape}. "
+        "Give one row for each image or code that the figure starts from."
+    )
+
+
 def refused(draw):
     with pytest.raises(ValueError) as caught:
         draw()
@@ -426,8 +543,8 @@ def test_interpolation_between_different_numbers_of_images_is_refused():
 def test_spherical_interpolation_between_opposite_codes_is_refused():
     a = np.array([[1.0, 2.0]])
     assert refused(lambda: plots.interpolation(CountingVAE(), a, -a, spherical=True)) == (
-        "spherical interpolation expects codes that are not opposite, but between 180 degrees "
-        "no way is the shortest. Use spherical=False."
+        "interpolation with spherical=True expects codes that are not opposite, but got two at an "
+        "angle of 180 degrees, where no way is the shortest. Use spherical=False."
     )
 
 
@@ -437,8 +554,9 @@ def test_spherical_interpolation_between_opposite_codes_is_refused():
 def test_loss_curves_show_training_and_validation_of_each_part():
     runs = {"a": history(), "b": history()}
     figure = plots.loss_curves(runs)
-    labels = [axis.get_ylabel() for axis in figure.axes]
-    assert labels == [f"{part} (nats per image)" for part in list(runs["a"])[:3]]
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["loss", "reconstruction_loss", "kl_loss"]
+    assert {axis.get_ylabel() for axis in figure.axes} == {"nats per image"}
     solid, dashed = figure.axes[0].lines[:2]
     assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
     np.testing.assert_array_equal(solid.get_xydata(), np.c_[[1, 2, 3], runs["a"]["loss"]])

@@ -1,9 +1,18 @@
-"""Every figure of the course. Each function draws one figure and returns it.
+"""Every figure of the course.
 
-Images are ``(n, height, width)``, ``(n, height, width, 1)`` or ``(n, height, width, 3)``, drawn
-on the range [0, 1]. The colours can be told apart by colour-blind readers (Petroff 2021).
+Each function draws one figure and returns it as a ``matplotlib.figure.Figure``. What is the same
+for several functions is said here, once:
+
+* Images are arrays or tensors ``(n, height, width)``, ``(n, height, width, 1)`` or
+  ``(n, height, width, 3)``, drawn on the range [0, 1].
+* Of a ``VAE`` the means of p(x | z) are drawn, and all images of a figure come from one call of
+  its decoder.
+* ``condition`` is what a conditional VAE takes beside x and z: an array, or a list of arrays.
+
+The colours can be told apart by colour-blind readers (Petroff 2021).
 """
 
+import math
 from statistics import NormalDist
 
 import matplotlib.pyplot as plt
@@ -11,84 +20,84 @@ import numpy as np
 from keras import ops
 
 COLORS = plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"]
+_LINE_STYLES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "^", "s", "D")
+
+
+# ---- images ------------------------------------------------------------------------------------
 
 
 def image_rows(rows, title=None):
-    """One row of images for each entry, its name on the left.
+    """One row of images for each entry of a dict, with its name on the left.
 
     Args:
-        rows: dict from a name to images ``(n, height, width[, channels])``.
-        title: the finding.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
+        rows: dict from a name to images; the rows may differ in length.
+        title: str, what is seen in the figure.
     """
     rows = {name: _as_images(images) for name, images in rows.items()}
     columns = max(len(images) for images in rows.values())
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(0.6 * columns + 1.2, 0.65 * len(rows) + 0.35), squeeze=False
     )
-    for axis in axes.flat:
-        axis.axis("off")
     for row, (name, images) in zip(axes, rows.items(), strict=True):
-        for axis, image in zip(row, images, strict=False):
-            _draw(axis, image)
+        _show_images(row, images)
         row[0].text(
             -0.15, 0.5, name, ha="right", va="center", fontsize=10, transform=row[0].transAxes
         )
-    return _finish(figure, title)
+    return _set_title_and_layout(figure, title)
 
 
 def image_grid(images, columns=10, title=None):
-    """Images in reading order, ``columns`` to a row.
+    """Images in reading order.
 
-    Returns:
-        The ``matplotlib.figure.Figure``.
+    Args:
+        images: ``(n, height, width[, channels])``.
+        columns: int > 0, images in a row.
+        title: str, what is seen in the figure.
     """
     images = _as_images(images)
-    rows = -(-len(images) // columns)
+    rows = math.ceil(len(images) / columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(0.6 * columns, 0.6 * rows + 0.35), squeeze=False
     )
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, image in zip(axes.flat, images, strict=False):
-        _draw(axis, image)
-    return _finish(figure, title)
+    _show_images(axes.ravel(), images)
+    return _set_title_and_layout(figure, title)
 
 
 def reconstructions(model, x, title=None):
     """The images of ``x`` above what the model makes of them, in one call of the model.
 
     Args:
-        model: an autoencoder, or a ``VAE``: of that the means of p(x | z) are drawn.
-        x: images ``(n, height, width[, channels])``; a conditional VAE takes ``[x, c]``.
-        title: the finding.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
+        model: an autoencoder or a ``VAE``.
+        x: images; for a conditional VAE the list ``[x, condition]``.
+        title: str, what is seen in the figure.
     """
     output = model(x)
     if hasattr(model, "likelihood"):
         output = model.likelihood.mean(output)
-    return image_rows(
-        {"input": x[0] if isinstance(x, (list, tuple)) else x, "output": output}, title
-    )
+    images = x[0] if isinstance(x, (list, tuple)) else x
+    return image_rows({"input": images, "output": output}, title)
 
 
-def samples(vae, n=20, seed=None, columns=10, title=None, **condition):
-    """``n`` images decoded from draws of the prior, in one call of the decoder.
+# ---- images that a VAE decodes -----------------------------------------------------------------
 
-    ``condition=c`` is handed on to ``vae.sample``.
 
-    Returns:
-        The ``matplotlib.figure.Figure``.
+def samples(vae, n=20, seed=None, columns=10, condition=None, title=None):
+    """Images decoded from draws of the prior N(0, I).
+
+    Args:
+        vae: a ``VAE``.
+        n: int > 0, how many images.
+        seed: int for the same images each time, or None.
+        columns: int > 0, images in a row.
+        condition: ``(n, ...)``, one for each image.
+        title: str, what is seen in the figure.
     """
-    return image_grid(vae.sample(n, seed=seed, **condition), columns, title)
+    return image_grid(vae.sample(n, seed=seed, condition=condition), columns, title)
 
 
 def manifold(vae, n=15, condition=None, title=None):
-    """The latent plane as ``n`` times ``n`` images, in one call of the decoder.
+    """The latent plane as ``n`` times ``n`` images.
 
     The grid takes the ``(i + 1/2) / n`` quantiles of N(0, 1) along each axis, so that every image
     stands for the same share of the prior. :math:`z_1` grows to the right, :math:`z_2` upwards.
@@ -96,101 +105,97 @@ def manifold(vae, n=15, condition=None, title=None):
     Args:
         vae: a ``VAE`` with two latent dimensions.
         n: int > 0, images along each axis.
-        condition: ``(1, ...)``, what a conditional decoder takes beside z.
-        title: the finding.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
+        condition: ``(1, ...)``, the same for all images.
+        title: str, what is seen in the figure.
 
     Raises:
         ValueError: if the latent has not two dimensions.
 
     Source: Kingma & Welling (2014), figure 4; notebooks/09_latent_space.ipynb.
     """
-    if np.prod(vae.latent_shape) != 2:
+    if math.prod(vae.latent_shape) != 2:
         raise ValueError(
             f"manifold expects a VAE with 2 latent dimensions, but got {vae.latent_shape}. "
             "Use plots.traversals for other latents."
         )
-    grid = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
-    z = np.stack(np.meshgrid(grid, grid[::-1]), axis=-1).reshape(-1, *vae.latent_shape)
-    images = _decoded(vae, z, condition)
+    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
+    # The first row of a picture is its top, where z_2 is largest.
+    z_1, z_2 = np.meshgrid(quantiles, quantiles[::-1])
+    z = np.stack([z_1, z_2], axis=-1).reshape(n * n, *vae.latent_shape)
+    images = _decode_to_images(vae, z, condition, codes_per_condition=n * n)
     height, width, channels = images.shape[1:]
-    canvas = images.reshape(n, n, height, width, channels).swapaxes(1, 2)
-    figure, axis = plt.subplots(figsize=(5.2, 5.2 * height / width))
-    _draw(axis, canvas.reshape(n * height, n * width, channels))
-    shown = np.arange(0, n, -(-n // 15))
-    labels = [f"{grid[i]:.1f}" for i in shown]
-    axis.set_xticks((shown + 0.5) * width - 0.5, labels, fontsize=8)
-    axis.set_yticks((n - shown - 0.5) * height - 0.5, labels, fontsize=8)
+    tiles = images.reshape(n, n, height, width, channels).swapaxes(1, 2)
+
+    figure, axis = plt.subplots(figsize=(6.5, 6.5 * height / width))
+    _show_image(axis, tiles.reshape(n * height, n * width, channels))
+    # Each axis has room for about fifteen numbers.
+    numbered = np.arange(0, n, math.ceil(n / 15))
+    numbers = [f"{quantiles[i]:.1f}" for i in numbered]
+    axis.set_xticks((numbered + 0.5) * width - 0.5, numbers, fontsize=8)
+    axis.set_yticks((n - numbered - 0.5) * height - 0.5, numbers, fontsize=8)
     axis.set(xlabel="$z_1$", ylabel="$z_2$")
-    return _finish(figure, title)
+    return _set_title_and_layout(figure, title)
 
 
 def traversals(vae, x, dimensions=None, span=3.0, steps=9, condition=None, title=None):
-    """One row a latent dimension, which goes from ``-span`` to ``span`` while the others stay.
-
-    All images come from one call of the decoder.
+    """One row for each latent dimension: it goes from ``-span`` to ``span``, the others stay.
 
     Args:
         vae: a ``VAE``.
         x: one image ``(1, ...)``, which is encoded to its ``z_mean``, or one code ``(1, ...)``.
         dimensions: indices from 0 into the flattened code; None takes the first ten.
         span: float, in standard deviations of the prior.
-        steps: int, images a row.
-        condition: ``(1, ...)``, what a conditional VAE takes beside x and z.
-        title: the finding.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
+        steps: int > 0, images in a row.
+        condition: ``(1, ...)``, the same for all images.
+        title: str, what is seen in the figure.
 
     Raises:
         ValueError: if ``x`` is not one example, or a dimension is not there.
 
     Source: Higgins et al. (2017), figure 1; notebooks/09_latent_space.ipynb.
     """
-    z = _codes(vae, x, condition)
-    size = int(np.prod(vae.latent_shape))
+    start = _as_codes(vae, x, condition)
+    size = math.prod(vae.latent_shape)
     dimensions = range(min(size, 10)) if dimensions is None else list(dimensions)
-    if len(z) != 1:
+    if len(start) != 1:
         raise ValueError(
-            f"traversals expects one image or code, but got {len(z)}. Give one, such as x[:1]."
+            f"traversals expects one image or code, but got {len(start)}. Give one, such as x[:1]."
         )
-    if not all(0 <= k < size for k in dimensions):
+    if not all(0 <= dimension < size for dimension in dimensions):
         raise ValueError(
             f"traversals expects dimensions from 0 to {size - 1}, but got {dimensions}. "
             f"The VAE's latent has the shape {vae.latent_shape}."
         )
     values = np.linspace(-span, span, steps)
-    z = np.tile(z.reshape(1, 1, size), (len(dimensions), steps, 1))
-    for row, k in zip(z, dimensions, strict=True):
-        row[:, k] = values
-    images = _decoded(vae, z.reshape(-1, *vae.latent_shape), condition)
-    rows = images.reshape(len(dimensions), steps, *images.shape[1:])
-    figure = image_rows({f"$z_{{{k + 1}}}$": row for k, row in zip(dimensions, rows, strict=True)})
-    for axis, value in zip(figure.axes, values, strict=False):
+    z = np.tile(start.reshape(1, 1, size), (len(dimensions), steps, 1))
+    for row, dimension in enumerate(dimensions):
+        z[row, :, dimension] = values
+    z = z.reshape(-1, *vae.latent_shape)
+    images = _decode_to_images(vae, z, condition, codes_per_condition=len(z))
+
+    names = [f"$z_{{{dimension + 1}}}$" for dimension in dimensions]
+    rows = np.split(images, len(dimensions))
+    figure = image_rows(dict(zip(names, rows, strict=True)))
+    for axis, value in zip(figure.axes[:steps], values, strict=True):
         axis.set_title(f"{value:.3g}", fontsize=8)
-    return _finish(figure, title)
+    return _set_title_and_layout(figure, title)
 
 
 def interpolation(vae, a, b, steps=9, spherical=False, condition=None, title=None):
-    r"""One row a pair: the images decoded on the way from ``a`` to ``b``.
+    r"""One row for each pair: the images decoded on the way from ``a`` to ``b``.
 
     Straight, :math:`(1-t)a + tb`, or spherical, :math:`[\sin((1-t)\omega) a + \sin(t\omega) b] /
     \sin\omega` with the angle :math:`\omega` between the codes: if both have one length, all on the
-    way have it too. All images come from one call of the decoder.
+    way have it too.
 
     Args:
         vae: a ``VAE``.
         a: images ``(n, ...)``, which are encoded to their ``z_mean``, or codes ``(n, ...)``.
         b: as many images or codes.
-        steps: int, images a row, both ends included.
-        spherical: bool.
-        condition: ``(n, ...)``, what a conditional VAE takes beside x and z, one a row.
-        title: the finding.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
+        steps: int > 0, images in a row, both ends included.
+        spherical: bool, whether the way is the spherical one.
+        condition: ``(n, ...)``, one for each pair.
+        title: str, what is seen in the figure.
 
     Raises:
         ValueError: if ``a`` and ``b`` are not as many; if spherical, and two codes are opposite.
@@ -198,104 +203,98 @@ def interpolation(vae, a, b, steps=9, spherical=False, condition=None, title=Non
     Source: Shoemake (1985), "Animating rotation with quaternion curves"; White (2016), "Sampling
     generative networks"; notebooks/09_latent_space.ipynb.
     """
-    z = _path(_codes(vae, a, condition), _codes(vae, b, condition), steps, spherical)
-    return image_grid(_decoded(vae, z.reshape(-1, *vae.latent_shape), condition), steps, title)
+    z = _codes_between(_as_codes(vae, a, condition), _as_codes(vae, b, condition), steps, spherical)
+    z = z.reshape(-1, *vae.latent_shape)
+    images = _decode_to_images(vae, z, condition, codes_per_condition=steps)
+    return image_grid(images, steps, title)
 
 
-def latent_scatter(z, labels, title=None):
-    """Codes coloured by label, each label's number at its median.
-
-    One latent dimension is drawn as histograms, two as they are, more by their first two
-    principal components. Feature maps are flattened.
-
-    Args:
-        z: codes ``(n, ...)``, as a deterministic encoder or ``vae.encode(x)[0]`` gives them.
-        labels: integers ``(n,)``.
-        title: the finding.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
-    """
-    figure, axis = plt.subplots(figsize=(5.5, 5))
-    draw_latents(axis, z, labels)
-    return _finish(figure, title)
+# ---- codes -------------------------------------------------------------------------------------
 
 
-def latent_scatters(codes, labels, title=None):
-    """Several latent planes side by side, each on its own scale.
+def latent_scatter(codes, labels, title=None, figure=None):
+    """Codes coloured by label, one panel or several side by side, with one legend beside them.
+
+    Two latent dimensions are drawn as they are, more of them by their first two principal
+    components, both axes on one scale. One latent dimension is drawn as a histogram of each label.
+    ``figure.axes`` are the panels, to draw on.
 
     Args:
-        codes: dict from a name to codes ``(n, ...)``.
-        labels: integers ``(n,)``, for all of them.
-        title: the finding.
+        codes: ``(n, ...)``, as a deterministic encoder or ``vae.encode(x)[0]`` gives them, or a
+            dict from the name of a panel to such codes. Feature maps are flattened.
+        labels: ``(n,)``, integers or names, the same for all panels; at most 40 different ones.
+        title: str, what is seen in the figure.
+        figure: where to draw: an empty figure made with ``layout="constrained"`` or a subfigure of
+            one. None makes a figure.
 
-    Returns:
-        The ``matplotlib.figure.Figure``.
+    Raises:
+        ValueError: if there is not one label for each code, or more labels than can be told apart.
     """
-    figure, axes = plt.subplots(1, len(codes), figsize=(4 * len(codes), 3.9), squeeze=False)
-    for axis, (name, z) in zip(axes[0], codes.items(), strict=True):
-        draw_latents(axis, z, labels)
-        axis.set_title(name, fontsize=10)
-    return _finish(figure, title)
-
-
-def draw_latents(axis, z, labels):
-    """Draws codes on an axis of your own; see ``latent_scatter``."""
-    z, labels = np.asarray(ops.convert_to_numpy(z)), np.asarray(labels)
-    if labels.shape != z.shape[:1]:
+    panels = codes if isinstance(codes, dict) else {"": codes}
+    panels = {name: ops.convert_to_numpy(panel) for name, panel in panels.items()}
+    labels = np.asarray(labels)
+    for panel in panels.values():
+        if labels.shape != panel.shape[:1]:
+            raise ValueError(
+                "latent_scatter expects one label for each code, but got codes "
+                f"{panel.shape} and labels {labels.shape}. "
+                "Give codes (n, ...) and the labels (n,) of the same examples."
+            )
+    names = np.unique(labels)
+    most = len(COLORS) * len(_MARKERS)
+    if len(names) > most:
         raise ValueError(
-            f"plots expects one label a code, but got codes {z.shape} and labels {labels.shape}. "
-            "Give codes (n, ...) and the integer labels (n,) of the same examples."
+            f"latent_scatter expects at most {most} different labels, but got {len(names)}. "
+            "Draw the codes of some of them, or join labels into groups."
         )
-    z = z.reshape(len(labels), -1)
-    names = ["$z_1$", "$z_2$"]
-    if z.shape[1] > 2:
-        centred = z - z.mean(0)
-        z = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
-        names = ["first principal component of z", "second principal component of z"]
-    for k, label in enumerate(np.unique(labels)):
-        own, color = z[labels == label], COLORS[k % len(COLORS)]
-        if z.shape[1] == 1:
-            axis.hist(own[:, 0], bins=40, histtype="step", color=color, label=str(label))
-            continue
-        axis.scatter(*own.T, s=5, color=color, alpha=0.5, linewidths=0)
-        box = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": color}
-        axis.text(
-            *np.median(own, axis=0), str(label), ha="center", va="center", bbox=box, fontsize=8
-        )
-    axis.set_xlabel(names[0])
-    axis.set_ylabel(names[1] if z.shape[1] == 2 else "images")
-    if z.shape[1] == 1:
-        axis.legend(title="label", fontsize=8)
+
+    if figure is None:
+        side = 5.0 if len(panels) == 1 else 3.4
+        figure = plt.figure(figsize=(side * len(panels) + 0.7, side), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (name, panel) in zip(axes, panels.items(), strict=True):
+        handles = _draw_codes(axis, panel.reshape(len(panel), -1), labels)
+        axis.set_title(name, fontsize=10)
+    legend = figure.legend(
+        handles,
+        [str(name) for name in names],
+        title="label",
+        loc="outside right center",
+        fontsize=9,
+        markerscale=2.5,
+        ncols=math.ceil(len(names) / 12),
+    )
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+# ---- curves ------------------------------------------------------------------------------------
 
 
 def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl_loss")):
-    """Training (solid) and validation (dashed) curves, one panel a part, one colour a run.
+    """Training (solid) and validation (dashed) curves: one panel a part, one colour a run.
 
     Args:
-        histories: dict from a name to what ``fit`` returned (or its ``.history``).
-        title: the finding.
+        histories: dict from the name of a run to what its ``fit`` returned (or its ``.history``),
+            in nats per image.
+        title: str, what is seen in the figure.
         parts: the logged names to draw; those that no run has are left out.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
     """
     logs = {name: getattr(run, "history", run) for name, run in histories.items()}
     parts = [part for part in parts if any(part in log for log in logs.values())]
     figure, axes = plt.subplots(1, len(parts), figsize=(3.8 * len(parts), 3.2), squeeze=False)
     for axis, part in zip(axes[0], parts, strict=True):
         for k, (name, log) in enumerate(logs.items()):
-            for key, style, kind in ((part, "-", "training"), (f"val_{part}", "--", "validation")):
-                if key in log:
-                    epochs = np.arange(1, len(log[key]) + 1)
-                    axis.plot(
-                        epochs, log[key], style, color=COLORS[k % len(COLORS)],
-                        label=f"{name}, {kind}",
-                    )  # fmt: skip
-        axis.set(xlabel="epoch", ylabel=f"{part} (nats per image)")
+            _draw_epochs(axis, log.get(part), "-", _color(k), f"{name}, training")
+            _draw_epochs(axis, log.get(f"val_{part}"), "--", _color(k), f"{name}, validation")
+        axis.set_title(part, fontsize=10)
+        axis.set(xlabel="epoch", ylabel="nats per image")
         axis.grid(alpha=0.3)
     axes[0, 0].legend(fontsize=8)
-    return _finish(figure, title)
+    return _set_title_and_layout(figure, title)
 
 
 def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
@@ -306,17 +305,14 @@ def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
         lines: dict from a name to values ``(n,)``.
         xlabel: what ``x`` is, with its unit.
         ylabel: what the lines are, with their unit.
-        title: the finding.
+        title: str, what is seen in the figure.
         logy: whether the vertical axis is logarithmic.
         logx: whether the horizontal axis is.
-
-    Returns:
-        The ``matplotlib.figure.Figure``.
     """
     figure, axis = plt.subplots(figsize=(6, 3.6))
-    styles = ("-", "--", "-.", ":")
     for k, (name, y) in enumerate(lines.items()):
-        axis.plot(x, y, styles[k % 4], color=COLORS[k % len(COLORS)], label=name)
+        style = _LINE_STYLES[k % len(_LINE_STYLES)]
+        axis.plot(x, y, style, color=_color(k), label=name)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     if logx:
         axis.set_xscale("log")
@@ -324,61 +320,15 @@ def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
         axis.set_yscale("log")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
-    return _finish(figure, title)
+    return _set_title_and_layout(figure, title)
 
 
-def _conditioned(x, condition):
-    if condition is None:
-        return x
-    condition = condition if isinstance(condition, (list, tuple)) else [condition]
-    times = [len(x) // len(c) for c in condition]
-    return [
-        x,
-        *(np.repeat(ops.convert_to_numpy(c), k, 0) for c, k in zip(condition, times, strict=True)),
-    ]
-
-
-def _codes(vae, x, condition=None):
-    """The codes ``(n, ...)`` of images ``x``, or ``x`` itself if it has the shape of codes."""
-    x = ops.convert_to_numpy(x)
-    if x.shape[1:] == tuple(vae.latent_shape):
-        return x
-    return ops.convert_to_numpy(vae.encode(_conditioned(x, condition))[0])
-
-
-def _decoded(vae, z, condition=None):
-    z = np.asarray(z, "float32")
-    return _as_images(vae.likelihood.mean(vae.decode(_conditioned(z, condition))))
-
-
-def _path(a, b, steps, spherical=False):
-    """Codes ``(n, steps, size)`` on the way from ``a`` to ``b``, both ``(n, ...)``."""
-    if a.shape != b.shape:
-        raise ValueError(
-            f"interpolation expects a and b of one shape, but got codes {a.shape} and {b.shape}. "
-            "Give as many images in a as in b."
-        )
-    a, b = (z.reshape(len(z), 1, -1).astype("float64") for z in (a, b))
-    t = np.linspace(0, 1, steps)[:, None]
-    if not spherical:
-        return (1 - t) * a + t * b
-    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    cosine = (a * b).sum(-1) / np.maximum(lengths, 1e-12)
-    omega = np.arccos(np.clip(cosine, -1, 1))[..., None]
-    if (omega > 0.999 * np.pi).any():
-        raise ValueError(
-            "spherical interpolation expects codes that are not opposite, but between "
-            f"{np.degrees(omega.max()):.0f} degrees no way is the shortest. Use spherical=False."
-        )
-
-    def weight(t):  # sin(t omega) / sin(omega), which is t at omega = 0
-        return t * np.sinc(t * omega / np.pi) / np.sinc(omega / np.pi)
-
-    return weight(1 - t) * a + weight(t) * b
+# ---- what the figures are made of --------------------------------------------------------------
 
 
 def _as_images(images):
-    images = np.asarray(ops.convert_to_numpy(images))
+    """Images as a NumPy array ``(n, height, width, channels)`` with one channel or three."""
+    images = ops.convert_to_numpy(images)
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
@@ -389,15 +339,144 @@ def _as_images(images):
     return images
 
 
-def _draw(axis, image):
+def _show_images(axes, images):
+    """Shows one image on each axis, as far as there are images, and hides the axes' frames."""
+    for axis in axes:
+        axis.axis("off")
+    for axis, image in zip(axes, images, strict=False):
+        _show_image(axis, image)
+
+
+def _show_image(axis, image):
+    """Shows an image ``(height, width, channels)``; grey ones dark on white, like ink."""
     if image.shape[-1] == 1:
         axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     else:
         axis.imshow(np.clip(image, 0, 1), interpolation="nearest")
 
 
-def _finish(figure, title):
+def _set_title_and_layout(figure, title):
+    """Writes the title and moves the panels so that no text overlaps; returns the figure."""
     if title:
         figure.suptitle(title, fontsize=11)
     figure.tight_layout(pad=0.5)
     return figure
+
+
+def _color(k):
+    """The colour of line or label number ``k``; after ten the colours come again."""
+    return COLORS[k % len(COLORS)]
+
+
+def _draw_epochs(axis, values, style, color, name):
+    """Draws one logged value for each epoch, from epoch 1; nothing if it was not logged."""
+    if values is not None:
+        axis.plot(range(1, len(values) + 1), values, style, color=color, label=name)
+
+
+def _draw_codes(axis, codes, labels):
+    """Draws codes ``(n, size)`` and returns what stands for each label in a legend."""
+    if codes.shape[1] == 1:
+        return _draw_histograms(axis, codes[:, 0], labels)
+    axis.set(xlabel="$z_1$", ylabel="$z_2$")
+    if codes.shape[1] > 2:
+        codes = _principal_components(codes)
+        axis.set(xlabel="first principal component of z", ylabel="second principal component of z")
+    axis.set_aspect("equal", "datalim")
+    handles = []
+    for k, label in enumerate(np.unique(labels)):
+        own = codes[labels == label]
+        marker = _MARKERS[k // len(COLORS)]
+        points = axis.scatter(
+            own[:, 0], own[:, 1], s=8, marker=marker, color=_color(k), alpha=0.6, linewidths=0
+        )
+        handles.append(points)
+    return handles
+
+
+def _draw_histograms(axis, values, labels):
+    """Draws the values ``(n,)`` of each label over the same bins; returns the outlines."""
+    bins = np.histogram_bin_edges(values, bins=40)
+    outlines = []
+    for k, label in enumerate(np.unique(labels)):
+        style = _LINE_STYLES[k // len(COLORS)]
+        _, _, (outline,) = axis.hist(
+            values[labels == label], bins, histtype="step", color=_color(k), linestyle=style
+        )
+        outlines.append(outline)
+    axis.set(xlabel="$z_1$", ylabel="codes in a bin")
+    return outlines
+
+
+def _principal_components(codes):
+    """The first two principal components ``(n, 2)`` of codes ``(n, size)``."""
+    centred = codes - codes.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    return centred @ directions[:2].T
+
+
+def _as_codes(vae, x, condition):
+    """The codes ``(n, ...)`` of images ``x``, or ``x`` itself if it has the shape of codes."""
+    x = ops.convert_to_numpy(x)
+    if x.shape[1:] == tuple(vae.latent_shape):
+        return x
+    z_mean, _ = vae.encode(_with_condition(x, condition))
+    return ops.convert_to_numpy(z_mean)
+
+
+def _decode_to_images(vae, z, condition, codes_per_condition):
+    """The images of codes ``(n, ...)``; each condition goes with so many codes in succession."""
+    z = np.asarray(z, "float32")
+    parameters = vae.decode(_with_condition(z, condition, codes_per_condition))
+    return _as_images(vae.likelihood.mean(parameters))
+
+
+def _with_condition(x, condition, copies=1):
+    """What a network is called with: ``x``, or ``[x, condition, ...]`` if there is a condition.
+
+    Each row of a condition is repeated ``copies`` times.
+    """
+    if condition is None:
+        return x
+    conditions = condition if isinstance(condition, (list, tuple)) else [condition]
+    inputs = [x]
+    for rows in conditions:
+        rows = ops.convert_to_numpy(rows)
+        if len(rows) * copies != len(x):
+            raise ValueError(
+                f"plots expects a condition of the shape ({len(x) // copies}, ...), but got "
+                f"{rows.shape}. Give one row for each image or code that the figure starts from."
+            )
+        inputs.append(np.repeat(rows, copies, axis=0))
+    return inputs
+
+
+def _codes_between(a, b, steps, spherical):
+    """Codes ``(n, steps, size)`` on the way from ``a`` to ``b``, both ``(n, ...)``."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"interpolation expects a and b of one shape, but got codes {a.shape} and {b.shape}. "
+            "Give as many images in a as in b."
+        )
+    a = a.reshape(len(a), 1, -1).astype("float64")
+    b = b.reshape(len(b), 1, -1).astype("float64")
+    t = np.linspace(0, 1, steps)[:, None]
+    if not spherical:
+        return (1 - t) * a + t * b
+
+    product = (a * b).sum(axis=-1, keepdims=True)
+    lengths = np.linalg.norm(a, axis=-1, keepdims=True) * np.linalg.norm(b, axis=-1, keepdims=True)
+    cosine = product / np.maximum(lengths, 1e-12)
+    omega = np.arccos(np.clip(cosine, -1, 1))
+    if (omega > 0.999 * np.pi).any():
+        raise ValueError(
+            "interpolation with spherical=True expects codes that are not opposite, but got two "
+            f"at an angle of {np.degrees(omega.max()):.0f} degrees, where no way is the shortest. "
+            "Use spherical=False."
+        )
+
+    def weight(t):
+        # This is sin(t omega) / sin(omega), written so that it is t where omega is 0.
+        return t * np.sinc(t * omega / np.pi) / np.sinc(omega / np.pi)
+
+    return weight(1 - t) * a + weight(t) * b
