@@ -1,4 +1,7 @@
-"""How VAE.fit runs on a CPU: blocks of steps, XLA, arrays as data sets; nothing else may change."""
+"""BlockTraining: the same results as Keras' single steps, and when it leaves a training to Keras."""
+
+import ast
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -7,9 +10,10 @@ from keras import layers
 
 import vaekit
 from tests.tiny_models import (
-    EAGER,
+    QUIET,
     X,
     assert_close_weights,
+    equal_weights,
     evaluate,
     fit,
     still_vae,
@@ -17,87 +21,70 @@ from tests.tiny_models import (
     tiny_encoder,
     tiny_vae,
 )
-from vaekit import training
+from vaekit.training import BlockTraining
 
 pytestmark = pytest.mark.tensorflow
-SINGLE = {"jit_compile": False, "steps_per_execution": 1}
+SINGLE = {"jit_compile": False}  # Told how to run steps, fit leaves them to Keras.
 WEIGHTS = np.linspace(0.1, 2, 22, dtype="float32")
+LONG = 167  # epochs of 6 batches: a little more than 1,000 steps
 
 
-@pytest.fixture
-def eager_to_compile(monkeypatch):
-    """As if every training were a long one."""
-    monkeypatch.setattr(training, "WORTH", 1)
+def network(**dense):
+    """A network as other people have: 6 inputs, 6 outputs, nothing of a VAE."""
+    keras.utils.set_random_seed(3)
+    x = keras.Input((6,))
+    return x, layers.Dense(6, **dense)(layers.Dense(5, activation="tanh")(x))
 
 
-class Steps(keras.callbacks.Callback):
-    """The index of each batch of the first epoch that Keras tells of."""
+class Recorder(BlockTraining, keras.Model):
+    """Keeps the batches that it is trained on."""
 
-    def __init__(self):
-        super().__init__()
-        self.seen = []
+    def train_step(self, data):
+        import tensorflow as tf
 
-    def on_train_batch_end(self, batch, logs=None):
-        self.seen.append(batch)
-
-
-class Spy(keras.callbacks.Callback):
-    """The steps a call and the choice of XLA at the end of an epoch."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.steps, self.xla = self.model.steps_per_execution, self.model._xla
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        tf.py_function(lambda part: self.batches.append(part.numpy()), [x], [])
+        return super().train_step(data)
 
 
-def spied(vae, *args, **kwargs):
-    spy = Spy()
-    fit(vae, *args, callbacks=[spy, *kwargs.pop("callbacks", [])], **kwargs)
-    return spy
+def recorder(optimizer="sgd"):
+    model = Recorder(*network())
+    model.batches = []
+    model.compile(optimizer, loss="mse")
+    return model
 
 
-def conv_vae():
-    x = h = keras.Input((4, 4, 1))
-    h = layers.Flatten()(layers.Conv2D(2, 3)(h))
-    z = keras.Input((2,))
-    decoder = keras.Model(z, layers.Reshape((4, 4, 1))(layers.Dense(16, "sigmoid")(z)))
-    return compiled(keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)]), decoder)
+ROWS = np.arange(22 * 6, dtype="float32").reshape(22, 6) / 132
 
 
-def compiled(encoder, decoder):
-    vae = vaekit.VAE(encoder, decoder)
-    vae.compile("adam")
-    return vae
+def orders(model, epochs):
+    """The rows in the order of each epoch, from the batches of a ``Recorder``."""
+    rows = np.concatenate(model.batches)[:, 0] * 132 / 6
+    return rows.round().astype(int).reshape(epochs, 22).tolist()
 
 
-# ---- the results -------------------------------------------------------------------------------
+# ---- the results are those of single steps -----------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "kwargs",
     [
         {},
-        {"shuffle": True},
-        {"shuffle": "batch"},
         {"batch_size": 11},
         {"batch_size": 40},
-        {"sample_weight": WEIGHTS},
         {"y": X[::-1].copy()},
         {"y": X},
         {"validation_data": (X[:7],)},
         {"validation_data": (X[:7], X[:7], WEIGHTS[:7]), "validation_batch_size": 3},
-        {"validation_split": 0.3, "sample_weight": WEIGHTS, "shuffle": True},
-        {"steps_per_epoch": 2},
-        {"validation_data": (X, X), "validation_steps": 2},
+        {"validation_split": 0.3},
     ],
     ids=lambda kwargs: "-".join(kwargs) or "plain",
 )
-def test_blocks_with_xla_train_as_single_steps_do(kwargs, eager_to_compile):
+def test_blocks_train_as_single_steps_do(kwargs):
     single, blocks = tiny_vae(compiled=SINGLE), tiny_vae()
-    single._runs_blocks = lambda: False  # Keras' own functions and data sets
-    histories = []
-    for vae in (single, blocks):
-        keras.utils.set_random_seed(7)
-        histories.append(fit(vae, X, epochs=2, **kwargs))
-    assert blocks._xla
+    histories = [fit(vae, X, epochs=2, **kwargs) for vae in (single, blocks)]
+    assert single.trained_in == "single steps: compile was told how to run them"
+    assert blocks.trained_in == "blocks"
     assert sorted(histories[0]) == sorted(histories[1])
     for name in histories[0]:
         np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-5)
@@ -105,217 +92,206 @@ def test_blocks_with_xla_train_as_single_steps_do(kwargs, eager_to_compile):
     assert blocks.optimizer.iterations == single.optimizer.iterations
 
 
-@pytest.mark.parametrize("between", [[layers.Dropout(0.3, seed=1)], [layers.BatchNormalization()]])
-def test_layers_with_state_train_in_blocks_as_in_single_steps(between, eager_to_compile):
+@pytest.mark.slow
+def test_blocks_compiled_by_xla_train_as_single_steps_do():
     single, blocks = (
-        tiny_vae([type(layer).from_config(layer.get_config()) for layer in between], compiled=kind)
-        for kind in (SINGLE, {})
+        tiny_vae(log_var=QUIET, optimizer=keras.optimizers.SGD(0.01), compiled=compiled)
+        for compiled in (SINGLE, {})
+    )
+    histories = [fit(vae, X, epochs=LONG) for vae in (single, blocks)]
+    assert blocks.trained_in == "blocks compiled by XLA"
+    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-4)
+    assert_close_weights(single, blocks, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("layer", [layers.Dropout, layers.BatchNormalization])
+def test_layers_with_state_train_in_blocks_as_in_single_steps(layer):
+    arguments = {"rate": 0.3, "seed": 1} if layer is layers.Dropout else {}
+    single, blocks = (
+        tiny_vae([layer(**arguments)], compiled=compiled) for compiled in (SINGLE, {})
     )
     histories = fit(single, X, epochs=2), fit(blocks, X, epochs=2)
     np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-5)
     assert_close_weights(single, blocks, atol=2e-6)
 
 
-def test_blocks_may_change_their_length_between_trainings(eager_to_compile):
+@pytest.mark.parametrize("metrics", [None, ["mae"]])
+def test_any_keras_model_trains_in_blocks_as_in_single_steps(metrics):
+    class BlockSequential(BlockTraining, keras.Sequential):
+        pass
+
+    class BlockModel(BlockTraining, keras.Model):
+        pass
+
+    x, y = network()
+    single = keras.Model(x, y)
+    functional = BlockModel(*network())
+    sequential = BlockSequential([layers.Input((6,)), layers.Dense(5, "tanh"), layers.Dense(6)])
+    sequential.set_weights(single.get_weights())
+    histories = []
+    for model in (single, functional, sequential):
+        model.compile("adam", loss="mse", metrics=metrics)
+        histories.append(fit(model, X, X[::-1], epochs=2, validation_data=(X, X)))
+    for model, history in ((functional, histories[1]), (sequential, histories[2])):
+        assert model.trained_in == "blocks"
+        assert sorted(history) == sorted(histories[0])
+        np.testing.assert_allclose(history["val_loss"], histories[0]["val_loss"], rtol=1e-5)
+        assert_close_weights(single, model)
+
+
+def test_every_example_counts_once_in_the_logs():
+    vae = still_vae(eager=False)
+    history = fit(vae, X, validation_data=(X,), epochs=2)
+    assert vae.trained_in == "blocks"
+    expected = evaluate(still_vae(), X)["loss"]
+    np.testing.assert_allclose([history["loss"], history["val_loss"]], expected, rtol=1e-5)
+
+
+def test_a_second_training_goes_on_and_may_have_other_rows():
     single, blocks = tiny_vae(compiled=SINGLE), tiny_vae()
-    single._runs_blocks = lambda: False
-    for steps in ({"steps_per_epoch": 2}, {}):  # the same batches in blocks of 2, then of 32
-        losses = [fit(vae, X[:20], **steps)["loss"] for vae in (single, blocks)]
+    for rows in (22, 13):
+        losses = [fit(vae, X[:rows])["loss"] for vae in (single, blocks)]
         np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-def test_xla_asked_for_is_that_of_keras():
-    single, blocks = (tiny_vae(compiled={"jit_compile": True}) for _ in range(2))
-    single._runs_blocks = lambda: False
-    np.testing.assert_allclose(fit(single, X)["loss"], fit(blocks, X)["loss"], rtol=1e-5)
+def test_moving_averages_of_the_weights_are_taken_at_the_end():
+    single, blocks = (
+        tiny_vae(optimizer=keras.optimizers.SGD(0.1, use_ema=True), compiled=compiled)
+        for compiled in (SINGLE, {})
+    )
+    fit(single, X)
+    fit(blocks, X)
+    assert_close_weights(single, blocks)
 
 
-def test_metrics_and_callbacks_of_keras_see_every_epoch(eager_to_compile):
-    vae = tiny_vae(compiled={"metrics": ["mae"]})
-    stopping = keras.callbacks.EarlyStopping(monitor="loss", min_delta=1e6, patience=1)
-    history = fit(vae, X, epochs=9, validation_data=(X,), callbacks=[stopping])
-    assert len(history["loss"]) == 2
-    assert {"mae", "val_mae", "val_loss"} <= set(history)
+# ---- the order of the data ---------------------------------------------------------------------
 
 
-def test_evaluate_sees_every_example_within_fit_and_without():
-    vae = still_vae(eager=False)
-    history = fit(vae, X[:8], validation_data=(X,), epochs=2)
-    for logs in (evaluate(vae, X), evaluate(still_vae(), X)):
-        assert logs["loss"] == pytest.approx(history["val_loss"][0], rel=1e-6)
-    assert history["val_loss"][0] == pytest.approx(history["val_loss"][1], rel=1e-6)
+def test_every_epoch_has_another_order_of_all_the_rows():
+    model = recorder()
+    keras.utils.set_random_seed(7)
+    fit(model, ROWS, ROWS, epochs=3, shuffle=True)
+    first, second, third = orders(model, 3)
+    assert sorted(first) == sorted(second) == sorted(third) == list(range(22))
+    assert first != second != third != first
 
 
-def test_a_data_set_of_uneven_batches_trains_each_of_them():
+def test_the_order_depends_on_the_seed_and_on_nothing_drawn_before():
+    found = []
+    for seed, draws in ((7, 0), (7, 3), (8, 0)):
+        model = recorder()
+        keras.utils.set_random_seed(seed)
+        for _ in range(draws):
+            keras.random.normal((2,))
+        fit(model, ROWS, ROWS, epochs=2, shuffle=True)
+        found.append(orders(model, 2))
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_training_in_two_parts_has_the_orders_of_one_in_one():
+    whole, parts = recorder(), recorder()
+    keras.utils.set_random_seed(7)
+    fit(whole, ROWS, ROWS, epochs=2, shuffle=True)
+    fit(parts, ROWS, ROWS, epochs=1, shuffle=True)
+    fit(parts, ROWS, ROWS, epochs=2, initial_epoch=1, shuffle=True)
+    assert orders(whole, 2) == orders(parts, 2)
+    assert equal_weights(whole, parts)
+
+
+def test_without_a_seed_two_trainings_have_other_orders():
     import tensorflow as tf
 
-    parts = [X[:4], X[4:8], X[8:11], X[11:15], X[15:]]
-    data = tf.data.Dataset.from_generator(
-        lambda: iter(parts), output_signature=tf.TensorSpec((None, 6))
-    )
-    vae = still_vae(eager=False)
-    with pytest.warns(UserWarning, match="ran out of data"):
-        history = fit(vae, data, batch_size=None)
-    assert int(vae.optimizer.iterations) == len(parts)
-    assert history["loss"][0] == pytest.approx(evaluate(vae, X)["loss"], rel=1e-5)
+    tf.random.set_seed(None)
+    found = []
+    for _ in range(2):
+        model = recorder()
+        tf.random.set_seed(None)
+        fit(model, ROWS, ROWS, shuffle=True)
+        found.append(orders(model, 1))
+    assert found[0] != found[1]
 
 
-# ---- the choices -------------------------------------------------------------------------------
+def test_without_shuffling_the_order_is_that_of_the_data():
+    model = recorder()
+    fit(model, ROWS, ROWS, epochs=2)
+    assert orders(model, 2) == [list(range(22))] * 2
 
 
-def test_long_trainings_of_dense_networks_are_compiled_and_short_ones_are_not():
-    vae = tiny_vae()
-    assert not spied(vae, X, epochs=2).xla
-    assert training.pays(vae, 1_000)
-    assert not training.pays(vae, 999)
-
-
-@pytest.mark.parametrize(
-    "slower", [layers.Dropout(0.1), layers.GaussianNoise(0.1), layers.Lambda(lambda x: x + 1)]
-)
-def test_what_was_not_measured_is_not_compiled(slower):
-    assert not training.pays(tiny_vae([slower]), 10_000)
-
-
-def test_convolutions_and_models_of_ones_own_are_not_compiled():
-    class Own(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.head = layers.Dense(2)
-
-        def call(self, x):
-            return self.head(x), self.head(x)
-
-    own = Own()
-    own(X)
-    assert not training.pays(compiled(own, tiny_decoder()), 10_000)
-    assert not training.pays(conv_vae(), 10_000)
-
-
-def test_functions_of_ones_own_are_not_compiled():
-    def own(t):
-        return keras.activations.tanh(t)
-
-    assert training.pays(compiled(tiny_encoder(), tiny_decoder("relu")), 10_000)
-    assert not training.pays(compiled(tiny_encoder(), tiny_decoder(own)), 10_000)
-    assert not training.pays(compiled(tiny_encoder(kernel_regularizer=own), tiny_decoder()), 10_000)
-    for metric, pays in (("mae", True), (keras.metrics.MeanSquaredError(), True), (own, False)):
-        assert training.pays(tiny_vae(compiled={"metrics": [metric]}), 10_000) == pays
-
-
-def test_noise_within_the_encoder_is_not_compiled():
-    h = vaekit.layers.Sampling(seed=9)
-    x = keras.Input((6,))
-    z = h([layers.Dense(3)(x), layers.Dense(3)(x)])
-    encoder = keras.Model(x, [layers.Dense(2)(z), layers.Dense(2)(z)])
-    assert not training.pays(compiled(encoder, tiny_decoder()), 10_000)
-
-
-def test_latents_of_unknown_size_are_not_compiled(eager_to_compile):
-    x, z = keras.Input((None, 6)), keras.Input((None, 2))
-    encoder = keras.Model(x, [layers.Dense(2)(x), layers.Dense(2)(x)])
-    vae = compiled(encoder, keras.Model(z, layers.Dense(6, "sigmoid")(z)))
-    assert not spied(vae, X.reshape(11, 2, 6)).xla
-
-
-def test_low_precision_is_not_compiled():
-    assert not training.pays(compiled(tiny_encoder(dtype="bfloat16"), tiny_decoder()), 10_000)
-
-
-def block_steps(vae, x, **kwargs):
-    return training.block_steps(vae, training.named(keras.Model.fit, vae, x, **kwargs))
-
-
-@pytest.mark.parametrize(
-    ("shape", "batch", "steps"),
-    [((6,), 1, 32), ((784,), 2048, 15), ((64, 64, 3), 128, 15), ((400, 400, 3), 128, 1)],
-    ids=str,
-)
-def test_blocks_of_large_batches_are_short(shape, batch, steps):
-    x = np.broadcast_to(np.float32(0), (40 * batch, *shape))
-    assert block_steps(tiny_vae(), x, batch_size=batch) == steps
-    data = training.as_dataset(x[:1], None, None, 1, False).unbatch().repeat()
-    assert block_steps(tiny_vae(), data.batch(batch, drop_remainder=True)) == steps
-
-
-@pytest.mark.parametrize(("count", "steps"), [(1, 1), (5, 5), (50, 25), (64, 32), (37, 1)], ids=str)
-def test_blocks_end_where_an_epoch_does(count, steps):
-    forever = training.as_dataset(X, None, None, 4, False).repeat()
-    assert block_steps(tiny_vae(), forever, steps_per_epoch=count) == steps
-
-
-def test_blocks_are_no_longer_than_an_epoch_and_end_where_the_data_do():
-    assert block_steps(tiny_vae(), X, batch_size=4) == 6
-    assert block_steps(tiny_vae(), X, batch_size=4, steps_per_epoch=8) == 2
-    ending = {"validation_data": X[:16], "validation_steps": 8}
-    assert block_steps(tiny_vae(), X, batch_size=1, **ending) == 8
-
-
-def test_tables_have_a_length(monkeypatch):
-    table = pytest.importorskip("pandas").DataFrame(X)
-    assert block_steps(tiny_vae(), table, batch_size=4, steps_per_epoch=6) == 6
-    monkeypatch.setattr(training, "WORTH", 13)
-    assert not spied(tiny_vae(), table, epochs=2).xla
-    assert spied(tiny_vae(), table, epochs=3).xla
-
-
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")
-def test_blocks_are_single_steps_where_nobody_knows_the_end_of_the_data():
-    data = training.as_dataset(X, None, None, 4, False).filter(lambda batch: True)
-    assert block_steps(tiny_vae(), data, steps_per_epoch=8) == 1
-    assert block_steps(tiny_vae(), data) == 32
-    logs = tiny_vae().fit(data, steps_per_epoch=8, epochs=4, shuffle=False, verbose=0).history
-    assert min(logs["loss"]) > 1
-
-
-def test_the_limit_that_keras_sets_is_kept(monkeypatch):
-    monkeypatch.setattr(keras.config, "max_steps_per_epoch", lambda: 3)
-    assert block_steps(tiny_vae(), X, batch_size=4) == 3
-
-
-def test_running_out_of_data_is_told():
-    with pytest.warns(UserWarning, match="ran out of data"):
-        fit(tiny_vae(), X, steps_per_epoch=8)
-
-
-def test_what_the_user_asks_for_is_done():
-    vae = tiny_vae(compiled={"jit_compile": False, "steps_per_execution": 3})
-    spy = spied(vae, X, epochs=200)
-    assert (spy.steps, spy.xla, vae.steps_per_execution) == (3, False, 3)
-
-
-def test_settings_last_no_longer_than_the_call():
-    vae = tiny_vae()
-    assert spied(vae, X).steps == 6
-    assert vae.steps_per_execution == 1
-
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
+class Crash(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        fit(vae, X, callbacks=[Stop()])
-    assert vae.steps_per_execution == 1
+
+def test_interrupted_and_resumed_ends_as_never_interrupted(tmp_path):
+    never, resumed = tiny_vae([layers.Dropout(0.3, seed=1)]), None
+    keras.utils.set_random_seed(7)
+    fit(never, X, epochs=4, shuffle=True)
+    for crash in ([Crash()], []):
+        resumed = tiny_vae([layers.Dropout(0.3, seed=1)])
+        keras.utils.set_random_seed(7)
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        try:
+            history = fit(resumed, X, epochs=4, shuffle=True, callbacks=[backup, *crash])
+        except KeyboardInterrupt:
+            continue
+    assert resumed.trained_in == "blocks"
+    assert len(history["loss"]) == 2
+    assert equal_weights(never, resumed)
 
 
-def test_choices_survive_a_file(tmp_path):
-    for compiled in ({}, {"jit_compile": True, "steps_per_execution": 2}):
-        vae = tiny_vae(compiled=compiled)
-        vae.save(tmp_path / "vae.keras")
-        loaded = keras.saving.load_model(tmp_path / "vae.keras")
-        assert loaded._asked_jit == compiled.get("jit_compile", "auto")
-        assert loaded._asked_steps == compiled.get("steps_per_execution")
+# ---- which way fit takes -----------------------------------------------------------------------
 
 
-def test_compile_begins_anew(eager_to_compile):
+class WatchesBatches(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "reason"),
+    [
+        ({"callbacks": [WatchesBatches()]}, "WatchesBatches watches batches"),
+        ({"sample_weight": WEIGHTS}, "sample_weight was given"),
+        ({"steps_per_epoch": 2}, "steps_per_epoch was given"),
+        ({"validation_data": (X, X), "validation_steps": 2}, "validation_steps was given"),
+        ({"validation_data": (X,), "validation_freq": 2}, "validation_freq is unusual"),
+        ({"shuffle": "batch"}, "shuffle or validation_freq is unusual"),
+        ({"callbacks": keras.callbacks.CallbackList([])}, "came as a CallbackList"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_what_fit_leaves_to_keras_and_why(kwargs, reason):
     vae = tiny_vae()
-    assert spied(vae, X).xla
-    vae.compile("adam", jit_compile=False)
-    assert not spied(vae, X).xla
+    fit(vae, X, **kwargs)
+    assert vae.trained_in.startswith("single steps: ")
+    assert reason in vae.trained_in
 
 
-def test_eager_models_run_as_keras_runs_them():
-    assert spied(tiny_vae(compiled=EAGER), X).steps == 1
+def test_data_sets_are_left_to_keras():
+    import tensorflow as tf
+
+    vae = tiny_vae()
+    fit(vae, tf.data.Dataset.from_tensor_slices(X).batch(4), batch_size=None)
+    assert vae.trained_in == "single steps: the data are not NumPy arrays of one length"
+
+
+@pytest.mark.parametrize(
+    "compiled", [{"run_eagerly": True}, {"steps_per_execution": 3}, {"jit_compile": True}]
+)
+def test_what_the_user_asks_of_compile_is_done(compiled):
+    vae = tiny_vae(compiled=compiled)
+    fit(vae, X)
+    assert vae.trained_in == "single steps: compile was told how to run them"
+    for name, value in compiled.items():
+        assert getattr(vae, name) == value
+
+
+def test_the_limits_that_keras_sets_are_kept(monkeypatch):
+    monkeypatch.setattr(keras.config, "max_steps_per_epoch", lambda: 3)
+    vae = tiny_vae()
+    fit(vae, X)
+    assert vae.trained_in == "single steps: keras.config limits epochs or steps"
 
 
 def test_a_step_of_ones_own_runs_as_keras_runs_it():
@@ -326,14 +302,88 @@ def test_a_step_of_ones_own_runs_as_keras_runs_it():
     vae = Counting(tiny_encoder(), tiny_decoder())
     vae.compile("adam")
     assert fit(vae, X)["more"] == [1.0]
+    assert vae.trained_in == "single steps: train_step is overridden"
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Dropout(0.1),
+        layers.Lambda(lambda x: x + 1),
+        layers.Dense(5, dtype="bfloat16"),
+        layers.Reshape((5, 1)),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_xla_is_kept_to_the_listed_layers_in_float32(layer):
+    x, z = keras.Input((6,)), keras.Input((2,))
+    h = layers.Flatten()(layer(layers.Dense(5)(x)))
+    encoder = keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)])
+    vae = vaekit.VAE(encoder, keras.Model(z, layers.Dense(6, "sigmoid")(z)))
+    vae.compile("adam")
+    fit(vae, X, epochs=LONG, callbacks=[StopAtOnce()])
+    expected = "blocks compiled by XLA" if isinstance(layer, layers.Reshape) else "blocks"
+    assert vae.trained_in == expected
+
+
+class StopAtOnce(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
+def test_short_trainings_are_not_compiled():
+    vae = tiny_vae()
+    fit(vae, X, epochs=LONG - 1, callbacks=[StopAtOnce()])
+    assert vae.trained_in == "blocks"
+    fit(vae, X, epochs=LONG, callbacks=[StopAtOnce()])
+    assert vae.trained_in == "blocks compiled by XLA"
+
+
+def test_what_xla_cannot_compile_trains_without_it():
+    import tensorflow as tf
+
+    def own(t):
+        return tf.ensure_shape(tf.numpy_function(lambda a: a, [t], tf.float32), t.shape)
+
+    class BlockModel(BlockTraining, keras.Model):
+        pass
+
+    model = BlockModel(*network(activity_regularizer=lambda t: tf.reduce_sum(own(t))))
+    model.compile("sgd", loss="mse")
+    history = fit(model, X, X, epochs=LONG, callbacks=[StopAtOnce()])
+    assert model.trained_in == "blocks"
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_the_choice_is_made_anew_after_loading_a_file(tmp_path):
+    for compiled, expected in (({}, "blocks"), (SINGLE, "single steps")):
+        vae = tiny_vae(compiled=compiled)
+        vae.save(tmp_path / "vae.keras")
+        loaded = keras.saving.load_model(tmp_path / "vae.keras")
+        fit(loaded, X)
+        assert loaded.trained_in.startswith(expected)
+
+
+def test_models_that_were_not_compiled_are_told_so():
+    with pytest.raises(ValueError, match=r"call `?compile"):
+        fit(tiny_vae(optimizer=None), X)
 
 
 # ---- callbacks ---------------------------------------------------------------------------------
 
 
+class Steps(WatchesBatches):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(batch)
+
+
 def test_a_callback_that_watches_batches_sees_each_of_them():
     steps = Steps()
-    assert spied(tiny_vae(), X, callbacks=[steps]).steps == 1
+    fit(tiny_vae(), X, callbacks=[steps])
     assert steps.seen == list(range(6))
 
 
@@ -343,13 +393,6 @@ def test_a_lambda_callback_that_watches_batches_sees_each_of_them(name):
     callback = keras.callbacks.LambdaCallback(**{name: lambda batch, logs: seen.append(batch)})
     fit(tiny_vae(), X, callbacks=callback)
     assert seen == list(range(6))
-    assert spied(tiny_vae(), X, callbacks=[keras.callbacks.LambdaCallback()]).steps == 6
-
-
-def test_a_list_of_callbacks_is_looked_into():
-    vae, steps = tiny_vae(), Steps()
-    fit(vae, X, callbacks=keras.callbacks.CallbackList([steps], add_history=True, model=vae))
-    assert steps.seen == list(range(6))
 
 
 def test_checkpoints_within_an_epoch_come_when_they_should(tmp_path):
@@ -360,41 +403,16 @@ def test_checkpoints_within_an_epoch_come_when_they_should(tmp_path):
     assert found == ["1-4.weights.h5", "2-2.weights.h5", "2-6.weights.h5"]
 
 
-def test_a_callback_may_compile():
-    class Compile(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                self.model.compile("adam")
-                self.model.make_train_function()
-
-    vae = tiny_vae()
-    fit(vae, X, epochs=3, callbacks=[Compile()])
-    assert int(vae.optimizer.iterations) == 12
-
-
-def test_a_fit_that_fails_at_the_start_leaves_no_choice_behind(eager_to_compile):
-    vae = tiny_vae()
-    with pytest.raises(ValueError, match="not sufficient to split"):
-        fit(vae, X, validation_split=1.0)
-    assert not vae._xla
-
-
-def test_models_that_were_not_compiled_are_told_so():
-    with pytest.raises(ValueError, match=r"call `?compile"):
-        fit(tiny_vae(optimizer=None), X)
-
-
-def test_variables_are_arrays_too():
-    a, b = tiny_vae(), tiny_vae()
-    fit(a, X, keras.Variable(X).value)
-    fit(b, X, X)
-    assert_close_weights(a, b, rtol=1e-5)
-
-
-def test_callbacks_of_keras_do_not_slow_it_down(tmp_path):
+def test_callbacks_of_keras_see_every_epoch_and_do_not_slow_it_down(tmp_path):
+    vae = tiny_vae(compiled={"metrics": ["mae"]})
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
-    assert spied(tiny_vae(), X, callbacks=[checkpoint, keras.callbacks.TerminateOnNaN()]).steps == 6
-    assert (tmp_path / "1.keras").exists()
+    stopping = keras.callbacks.EarlyStopping(monitor="val_loss", min_delta=1e6, patience=1)
+    callbacks = [checkpoint, stopping, keras.callbacks.TerminateOnNaN()]
+    history = fit(vae, X, epochs=9, validation_data=(X,), callbacks=callbacks)
+    assert vae.trained_in == "blocks"
+    assert len(history["loss"]) == 2
+    assert {"mae", "val_mae", "val_loss"} <= set(history)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.keras", "2.keras"]
 
 
 def test_a_callback_may_predict_and_evaluate():
@@ -412,88 +430,55 @@ def test_a_callback_may_predict_and_evaluate():
 @pytest.mark.parametrize("verbose", [1, 2])
 def test_the_progress_bar_counts_batches_up_to_the_last(verbose, capsys):
     tiny_vae().fit(X, batch_size=4, verbose=verbose)
-    evaluate(tiny_vae(), X, verbose=verbose)
     lines = capsys.readouterr().out
-    assert lines.count("6/6") == 2 if verbose == 2 else lines.count("6/6") >= 2
-    assert "32/6" not in lines and "loss" in lines
-
-
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")
-def test_the_progress_bar_counts_the_batches_of_data_of_unknown_length(capsys):
-    data = training.as_dataset(X, None, None, 4, False).filter(lambda batch: True)
-    tiny_vae().fit(data, shuffle=False, verbose=2)
-    assert "6/6" in capsys.readouterr().out
+    assert "6/6" in lines and "loss" in lines
+    assert "32/6" not in lines
 
 
 # ---- the data ----------------------------------------------------------------------------------
 
 
-class Recorder(keras.Model):
-    """Keeps the batches that ``fit`` hands over."""
-
-    def train_step(self, data):
-        import tensorflow as tf
-
-        tf.py_function(lambda part: self.batches.append(part.numpy()), [data], [])
-        return {"loss": 0.0}
-
-    def recorded(self, x, **kwargs):
-        self.batches = []
-        keras.utils.set_random_seed(7)
-        self.compile()
-        self.fit(x, epochs=2, verbose=0, **kwargs)
-        return self.batches
-
-
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_arrays_come_in_the_order_of_keras(shuffle):
-    theirs = Recorder().recorded(X, batch_size=4, shuffle=shuffle)
-    held = training.as_dataset(X, None, None, 4, shuffle)
-    ours = Recorder().recorded(held, shuffle=False)
-    assert len(theirs) == len(ours) == 12
-    for a, b in zip(theirs, ours, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert shuffle != np.array_equal(ours[0], X[:4])
-
-
-def test_arrays_become_data_sets_that_nothing_tunes():
-    import tensorflow as tf
-
-    held = training.as_dataset(X.astype("float64"), X[::-1], WEIGHTS, None, True)
-    assert held.options().autotune.enabled is False
-    assert int(held.cardinality()) == 1
-    assert [spec.dtype for spec in held.element_spec] == [tf.float32] * 3
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_arrays_of_any_float_type_and_layout_become_float32(dtype):
-    x = np.arange(12, dtype=dtype).reshape(3, 4).T[::-1]
-    (batch,) = training.as_dataset(x, None, None, 4, shuffle=False)
-    assert batch.dtype == "float32"
-    np.testing.assert_array_equal(batch, x)
-
-
 def test_changes_of_an_array_reach_no_training_that_has_begun():
-    x = np.ones((4, 3), "float32")
-    data = training.as_dataset(x, None, None, 4, shuffle=False)
-    x[:] = 0
-    (batch,) = data
-    assert batch.numpy().min() == 1
+    class Overwrite(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            rows[:] = 0
+
+    rows, model = ROWS.copy(), recorder()
+    fit(model, rows, rows, callbacks=[Overwrite()])
+    np.testing.assert_array_equal(np.concatenate(model.batches), ROWS)
 
 
-def test_labels_keep_their_type():
-    labels = np.arange(4)
-    ((_, y),) = training.as_dataset(X[:4], labels, None, 4, shuffle=False)
-    assert y.dtype == labels.dtype
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_arrays_of_any_float_type_and_layout_become_float32(dtype):
+    rows = np.asfortranarray(ROWS.astype(dtype)[::-1])
+    model = recorder()
+    fit(model, rows, rows)
+    batches = np.concatenate(model.batches)
+    assert batches.dtype == "float32"
+    np.testing.assert_array_equal(batches, rows.astype("float32"))
 
 
-def test_data_that_are_their_own_target_are_held_once():
-    assert not isinstance(training.as_dataset(X, X, None, 4, True).element_spec, tuple)
-    assert len(training.as_dataset(X, X, WEIGHTS, 4, True).element_spec) == 3
-
-
-def test_other_data_are_left_to_keras():
-    assert training.as_dataset([[1.0, 2.0]], None, None, 4, True) is None
-    assert training.as_dataset(X, X[:3], None, 4, True) is None
+def test_data_of_two_lengths_are_left_to_keras_which_says_so():
+    model = recorder()
     with pytest.raises(ValueError, match="cardinality"):
-        fit(tiny_vae(), X, sample_weight=WEIGHTS[:3])
+        fit(model, ROWS, ROWS[:3])
+
+
+def test_tables_and_lists_train_in_blocks_too():
+    pandas = pytest.importorskip("pandas")
+    for data in (X.tolist(), pandas.DataFrame(X)):
+        array, other = tiny_vae(), tiny_vae()
+        fit(array, X)
+        fit(other, data)
+        assert other.trained_in == "blocks"
+        assert equal_weights(array, other)
+
+
+# ---- the file ----------------------------------------------------------------------------------
+
+
+def test_the_file_stands_alone():
+    file = Path(vaekit.__file__).parent / "training.py"
+    nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    imported = {ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)}
+    assert not [line for line in imported if "vaekit" in line or "keras.src" in line]

@@ -31,7 +31,7 @@ class Drawn(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="vaekit")
-class VAE(SavedRandomState, BlockTraining):
+class VAE(SavedRandomState, BlockTraining, keras.Model):
     r"""A variational autoencoder, trained on the negative ELBO.
 
     .. math:: -E_{q(z|x)}[\log p(x|z)] + \beta \, KL(q(z|x) \,\|\, p(z)), \qquad p(z) = N(0, I)

@@ -4,12 +4,11 @@ Keras saves weights, but no random state of the layers in a model. A training th
 and continued would repeat the noise it began with. This file stands alone, copy it as it is.
 """
 
-import keras
 from keras import ops
 
 
-class SavedRandomState(keras.Model):
-    """A Keras model whose files, ``.keras`` and ``.weights.h5``, hold its random state as well."""
+class SavedRandomState:
+    """For the bases of a Keras model: its files, ``.keras`` and ``.weights.h5``, hold all seeds."""
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

@@ -4,8 +4,8 @@ A step of a small network takes less time than Keras needs to call it. Here one 
 of up to 32 steps, and XLA compiles the block where that pays. This file knows nothing of
 autoencoders and stands alone, copy it as it is:
 
-    class MyModel(BlockTraining): ...            # in the place of keras.Model
-    model = BlockTraining(inputs, outputs)       # the same with the functional API
+    class MyModel(BlockTraining, keras.Model):   # also for Sequential and functional models
+        ...
 """
 
 import functools
@@ -21,8 +21,8 @@ STEPS_IN_A_BLOCK = 32  # More of them gain nothing measurable.
 STEPS_THAT_PAY_FOR_XLA = 1_000
 
 
-class BlockTraining(keras.Model):
-    """A Keras model whose ``fit`` runs many steps in one call where nobody sees the difference.
+class BlockTraining:
+    """For the bases of a Keras model: ``fit`` runs many steps in one call where nobody minds.
 
     After ``fit``, ``model.trained_in`` tells which way it took, and why. A ``train_step`` of your
     own has to return ``self.get_metrics_result()``, as that of Keras does.
