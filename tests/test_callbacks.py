@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from tests.tiny_models import fit, frozen, tiny_decoder, tiny_encoder, tiny_vae
 from vaekit import VAE, KLDivergence
-from vaekit.callbacks import CollapseWarning, CyclicalKLWarmup, KLWarmup
+from vaekit.callbacks import CollapseWarning, KLWarmup
 
 X = np.random.default_rng(0).uniform(0.1, 0.9, size=(8, 6)).astype("float32")
 JIT = pytest.mark.skipif(
@@ -53,12 +53,15 @@ def kl(model, encoder):
 
 
 def betas(model, callback, epochs):
-    """The beta that each epoch trains with, without training."""
+    """The values of all variables named beta that each epoch trains with, without training."""
     callback.set_model(model)
     callback.on_train_begin()
+    variables = [v for v in model.non_trainable_variables if v.name == "beta"]
+    found = []
     for epoch in epochs:
         callback.on_epoch_begin(epoch)
-        yield [float(layer_beta) for layer_beta in map(ops.convert_to_numpy, callback.betas)]
+        found.append([float(ops.convert_to_numpy(variable)) for variable in variables])
+    return found
 
 
 # ---- the schedule ----------------------------------------------------------------------------
@@ -82,20 +85,19 @@ def test_beta_rises_in_a_straight_line_and_stays(arguments, expected):
     "make, count", [(vae, 1), (functional, 1), (lambda: functional(2), 2), (nested, 1)]
 )
 def test_every_beta_of_the_model_is_set(make, count):
-    found = list(betas(make(), KLWarmup(epochs=2, end=3.0), [0, 1, 2, 5]))
+    found = betas(make(), KLWarmup(epochs=2, end=3.0), [0, 1, 2, 5])
     assert found == [[0.0] * count, [1.5] * count, [3.0] * count, [3.0] * count]
 
 
 def test_depends_on_the_number_of_the_epoch_alone():
     """So a resumed training goes on where it stopped."""
-    resumed = betas(vae(), KLWarmup(epochs=4), [3])
-    assert list(resumed) == [[0.75]]
+    assert betas(vae(), KLWarmup(epochs=4), [3]) == [[0.75]]
 
 
 def test_other_layers_with_a_beta_are_left_alone():
     model = keras.Sequential([keras.Input((6,)), layers.BatchNormalization(), functional()])
     before = ops.convert_to_numpy(model.layers[0].beta)
-    list(betas(model, KLWarmup(epochs=1), [1]))
+    assert betas(model, KLWarmup(epochs=1), [1]) == [[1.0]]
     np.testing.assert_array_equal(ops.convert_to_numpy(model.layers[0].beta), before)
 
 
@@ -159,50 +161,6 @@ def test_a_model_without_beta_is_refused_before_training():
         "neither."
     )
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
-
-
-# ---- cycles ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "arguments, expected",
-    [
-        ({"cycle": 4, "cycles": 2}, [0, 0.5, 1, 1, 0, 0.5, 1, 1, 1, 1]),
-        ({"cycle": 2, "cycles": 2, "rise": 1.0, "start": 1, "end": 5}, [1, 3, 1, 3, 5]),
-        ({"cycle": 5, "cycles": 1, "rise": 0.4, "end": 2}, [0, 1, 2, 2, 2, 2]),
-        ({"cycle": 1}, [0, 0, 0, 0, 1, 1]),
-    ],
-)
-def test_cyclical_beta_climbs_stays_falls_back_and_ends_at_the_end(arguments, expected):
-    callback = CyclicalKLWarmup(**arguments)
-    assert [callback.beta_at(epoch) for epoch in range(len(expected))] == expected
-
-
-def test_cyclical_beta_is_used_and_logged():
-    model = vae(run_eagerly=True)
-    cycles = CyclicalKLWarmup(cycle=2, cycles=2, end=3.0)
-    history = model.fit(X, epochs=5, batch_size=4, verbose=0, callbacks=[cycles]).history
-    assert history["beta"] == [0.0, 3.0, 0.0, 3.0, 3.0]
-    charged = np.multiply([0, 3, 0, 3, 3], history["kl_loss"])
-    expected = np.add(history["reconstruction_loss"], charged)
-    np.testing.assert_allclose(history["loss"], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "arguments", [(0, 4, 0.5), (4, 0, 0.5), (4, 4, 0.0), (4, 4, 1.5), (float("nan"), 4, 0.5)]
-)
-def test_cycles_out_of_range(arguments):
-    with pytest.raises(ValueError) as caught:
-        CyclicalKLWarmup(*arguments)
-    assert str(caught.value) == (
-        "CyclicalKLWarmup expects cycle > 0, cycles > 0 and rise in (0, 1], but got "
-        "{}, {} and {}.".format(*arguments)
-    )
-
-
-def test_cyclical_errors_name_the_class():
-    with pytest.raises(ValueError, match=r"^CyclicalKLWarmup expects start >= 0 and end >= 0"):
-        CyclicalKLWarmup(4, start=-1.0)
 
 
 # ---- collapse --------------------------------------------------------------------------------

@@ -383,10 +383,6 @@ def test_samples_of_the_continuous_bernoulli_follow_its_distribution(logit):
 # ---- the scale of the Gaussian -----------------------------------------------------------------
 
 
-def set_sigma(likelihood, sigma):
-    likelihood.log_scale.assign(np.log(sigma) / likelihoods.SPEED)
-
-
 def test_a_learned_scale_is_one_trainable_number_that_starts_at_1():
     likelihood = Gaussian("learned")
     assert [tuple(weight.shape) for weight in likelihood.trainable_weights] == [()]
@@ -395,10 +391,37 @@ def test_a_learned_scale_is_one_trainable_number_that_starts_at_1():
 
 def test_a_learned_scale_gives_the_log_probability_of_scipy():
     likelihood = Gaussian("learned")
-    set_sigma(likelihood, 0.3)
+    likelihood.set_sigma(0.3)
     x, mean = RNG.normal(size=(2, 5, 3)).astype("float32")
-    expected = summed(stats.norm.logpdf(x.astype("float64"), mean, np.hypot(0.3, 1e-3)))
+    expected = summed(stats.norm.logpdf(x.astype("float64"), mean, 0.3))
     np.testing.assert_allclose(log_prob(likelihood, x, mean), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("sigma", [1e-2, 0.2, 1.0, 300.0])
+def test_a_learned_scale_can_be_set(sigma):
+    likelihood = Gaussian("learned", floor=5e-3)
+    likelihood.set_sigma(sigma)
+    assert float(likelihood.sigma()) == pytest.approx(sigma, rel=2e-6)
+
+
+@pytest.mark.parametrize("scale", [0.5, "predicted"])
+def test_only_a_learned_scale_can_be_set(scale):
+    with pytest.raises(ValueError) as caught:
+        Gaussian(scale).set_sigma(0.1)
+    assert str(caught.value) == (
+        f"Gaussian.set_sigma expects a learned scale, but the scale is {scale!r}. "
+        "Make the likelihood with Gaussian('learned'), or with the number: Gaussian(0.1)."
+    )
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1, float("nan"), "small"])
+def test_a_learned_scale_is_set_to_positive_numbers_only(sigma):
+    with pytest.raises(ValueError) as caught:
+        Gaussian("learned").set_sigma(sigma)
+    assert str(caught.value) == (
+        f"Gaussian.set_sigma expects value to be a finite number > 0, but got {sigma!r}. "
+        "It is in the unit of the data: how far they lie from the decoder's mean."
+    )
 
 
 def test_a_predicted_scale_gives_the_log_probability_of_scipy():
@@ -436,7 +459,7 @@ def test_a_predicted_scale_is_finite_and_its_gradient_bounded_at_any_log_varianc
 def test_no_scale_falls_below_the_floor(scale):
     likelihood = Gaussian(scale, floor=0.02)
     if scale == "learned":
-        set_sigma(likelihood, 1e-30)
+        likelihood.set_sigma(1e-9)
     parameters = ops.convert_to_tensor(np.array([[0.3, -1e4]], "float32"))
     assert float(ops.min(likelihood.sigma(parameters))) == pytest.approx(0.02, rel=1e-6)
     # So a perfect prediction is worth -log(floor), and no more.
@@ -450,11 +473,20 @@ def test_the_gradient_of_a_learned_scale_is_0_at_the_root_of_the_mean_squared_er
     likelihood = Gaussian("learned", floor=1e-4)
     root, values = np.sqrt(np.mean((x - mean) ** 2)), []
     for factor in (0.99, 1.0, 1.01):
-        set_sigma(likelihood, factor * root)
+        likelihood.set_sigma(factor * root)
         values.append(log_prob(likelihood, x, mean).astype("float64").sum())
     assert values[1] > max(values[0], values[2])
     best = -0.5 * x.size * (1 + np.log(2 * np.pi * root**2))
     assert values[1] == pytest.approx(best, rel=1e-6)
+
+
+def test_adam_changes_a_learned_scale_five_times_as_fast_as_a_bias():
+    """The first step of Adam moves a weight by the learning rate."""
+    vae = constant_vae("learned", rate=0.01)
+    vae.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    vae.fit(np.full((8, 6), 5, "float32"), batch_size=8, verbose=0)
+    assert float(vae.likelihood.sigma()) == pytest.approx(np.exp(5 * 0.01), rel=1e-4)
+    np.testing.assert_allclose(vae.decoder.get_weights()[1], 0.01, rtol=1e-4)
 
 
 def test_what_the_decoder_must_output():

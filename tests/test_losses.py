@@ -7,7 +7,7 @@ from keras import ops
 from scipy import stats
 
 from tests.gradients import gradients
-from vaekit.losses import gaussian_kl
+from vaekit.losses import gaussian_kl, gaussian_kl_terms
 
 HOSTILE = [-1e4, -100.0, -30.0, 0.0, 20.0, 100.0, 1e4]
 HALVES_AND_SINGLE = ["float16", "bfloat16", "float32"]
@@ -36,6 +36,15 @@ def normal(*shape, seed=0, dtype="float32"):
 def test_equals_the_closed_form_in_float64(shape):
     pair = normal(*shape)
     np.testing.assert_allclose(kl(*pair), closed_form(*pair), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (7, 4, 3), (7, 2, 2, 3)])
+def test_terms_are_the_kl_of_each_latent_alone(shape):
+    pair = normal(*shape)
+    one_latent_an_example = [head.reshape(-1, 1) for head in pair]
+    expected = closed_form(*one_latent_an_example).reshape(shape)
+    found = ops.convert_to_numpy(gaussian_kl_terms(*pair))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.tensorflow  # on torch Keras rounds float64 to float32 in ops.minimum
@@ -164,9 +173,10 @@ def test_axes_unknown_while_tracing_are_accepted():
 @pytest.mark.parametrize(
     "first, second", [((4, 3), (4, 2)), ((4, 3), (4, 1)), ((4, 3), (1, 3)), ((4, 3), (4, 3, 1))]
 )
-def test_different_shapes_are_refused_and_not_broadcast(first, second):
+@pytest.mark.parametrize("function", [gaussian_kl, gaussian_kl_terms])
+def test_different_shapes_are_refused_and_not_broadcast(function, first, second):
     with pytest.raises(ValueError) as caught:
-        gaussian_kl(np.zeros(first), np.zeros(second))
+        function(np.zeros(first), np.zeros(second))
     assert str(caught.value) == (
         f"gaussian_kl expects z_mean and z_log_var of one shape, but got {first} and {second}. "
         "Give both heads the same number of units."

