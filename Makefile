@@ -20,7 +20,7 @@ help:
 	@echo "make test-backends   run the tests of vaekit on JAX and on PyTorch"
 	@echo "make notebooks       execute the notebooks in place, refresh outputs and figures"
 	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   all tests of one, and run it"
-	@echo "make bench           train beside the peers, measure the other costs (MNIST=mnist.npz; 35 minutes)"
+	@echo "make bench           train beside the peers, in turns (MNIST=mnist.npz; 15 minutes)"
 	@echo "make bench-quality   reproduce the numbers of a public homework on full MNIST (MNIST=mnist.npz)"
 	@echo "make lint            check the code and the notebooks with ruff"
 	@echo "make lock            renew requirements.lock from pyproject.toml"
@@ -40,8 +40,8 @@ check: lint
 .venv-backends/ready: pyproject.toml tools/make_venv.py
 	@python3 tools/make_venv.py backends
 
-.venv-bench-%/ready: benchmarks/speed/requirements-%.txt tools/make_venv.py
-	@python3 tools/make_venv.py bench-$*
+.venv-bench/ready: benchmarks/requirements.txt tools/make_venv.py
+	@python3 tools/make_venv.py bench
 
 test-backends: .venv-backends/ready
 	KERAS_BACKEND=jax $(PYTEST_BACKENDS)
@@ -58,9 +58,8 @@ check-notebook: .venv/ready
 	$(PYTEST) tests/notebooks $(NB) -k "$(subst $() , or ,$(strip $(basename $(notdir $(NB)))))"
 
 # Nothing else should run meanwhile.
-bench: .venv/ready .venv-bench-jax/ready .venv-bench-torch/ready
-	$(UNTUNED) $(BIN)/python benchmarks/speed/compare.py $(if $(MNIST),--mnist "$(MNIST)") $(ARGS)
-	$(UNTUNED) $(BIN)/python benchmarks/speed/costs.py $(if $(MNIST),--mnist "$(MNIST)")
+bench: .venv/ready .venv-bench/ready
+	$(UNTUNED) $(BIN)/python benchmarks/speed.py $(if $(MNIST),--mnist "$(MNIST)") $(ARGS)
 
 bench-quality: .venv/ready
 	$(BIN)/python benchmarks/quality.py $(if $(MNIST),--mnist "$(MNIST)")

@@ -2,8 +2,7 @@
 
     python3 tools/make_venv.py               .venv: the course, its tests and vaekit
     python3 tools/make_venv.py backends      .venv-backends: vaekit's tests on JAX and PyTorch
-    python3 tools/make_venv.py bench-jax     .venv-bench-jax: peers of the benchmark on JAX
-    python3 tools/make_venv.py bench-torch   .venv-bench-torch: those on PyTorch
+    python3 tools/make_venv.py bench         .venv-bench: the benchmark's peers on JAX and PyTorch
 
 Takes the first Python that TensorFlow has wheels for: $PYTHON, the one that runs this file, or
 one on the PATH. Everything that can go wrong is said in one sentence with what to do.
@@ -25,8 +24,7 @@ INSTALLS = {
         ["--no-deps", "--no-build-isolation", "-e", "."],
     ],
     "backends": [["-e", ".[backends]"]],
-    "bench-jax": [["-r", "benchmarks/speed/requirements-jax.txt"]],
-    "bench-torch": [["-r", "benchmarks/speed/requirements-torch.txt"]],
+    "bench": [["-r", "benchmarks/requirements.txt"]],
 }
 
 
