@@ -90,18 +90,18 @@ def reset(vae, seed):
 def copied(vae, seed):
     """What one does without a converter: the code as it was, a fresh log-variance head."""
     keras.utils.set_random_seed(seed)
-    mean, entrance = vae.encoder.get_layer("posterior_mean"), vae.decoder.get_layer("code")
-    (kernel, bias), (backward, centre) = mean.get_weights(), entrance.get_weights()
-    mean.set_weights([kernel @ backward, bias @ backward + centre])
+    mean, entrance = vae.encoder.get_layer("z_mean"), vae.decoder.get_layer("code")
+    (kernel, bias), (unwhiten, centre) = mean.get_weights(), entrance.get_weights()
+    mean.set_weights([kernel @ unwhiten, bias @ unwhiten + centre])
     entrance.set_weights([np.eye(len(centre)), 0 * centre])
-    log_var = vae.encoder.get_layer("posterior_log_var")
+    log_var = vae.encoder.get_layer("z_log_var")
     log_var.set_weights([log_var.kernel_initializer(log_var.kernel.shape), 0 * log_var.bias])
     return vae
 
 
 def constant_width(vae, x_train):
     """One posterior width for all, found on training data: the first result to beat."""
-    log_var = vae.encoder.get_layer("posterior_log_var")
+    log_var = vae.encoder.get_layer("z_log_var")
     kernel, bias = log_var.get_weights()
     rows, best = binarized(x_train[:4000], 0), None
     for sigma in (0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.4):
