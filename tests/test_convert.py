@@ -10,7 +10,7 @@ from keras import layers, ops
 import vaekit
 from tests.autoencoders import KINDS, data, trained
 from tests.fresh_process import run_fresh
-from vaekit import convert, likelihoods
+from vaekit import convert, likelihoods, posterior_width
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -319,7 +319,7 @@ def test_wide_features_are_replaced_by_the_code(monkeypatch, kind):
     autoencoder, x = trained(kind, epochs=1)
     vae = vaekit.to_vae(autoencoder, x)
     size = int(np.prod(vae.latent_shape))
-    assert vae.encoder.get_layer("posterior_log_var").kernel.shape == (size, size)
+    assert vae.encoder.get_layer("z_log_var").kernel.shape == (size, size)
     assert vae.predict(x, verbose=0) == pytest.approx(autoencoder.predict(x, verbose=0), abs=1e-5)
 
 
@@ -328,7 +328,7 @@ def test_ridge_finds_a_linear_map(width):
     rng = np.random.default_rng(0)
     features, true = rng.normal(size=(160, width)), rng.normal(size=(width, 2))
     features[:, 5:] *= 1e-3  # of 200 features, 5 count
-    kernel, bias = convert._ridge(features, features @ true + [3.0, -1.0])
+    kernel, bias = posterior_width.ridge_regression(features, features @ true + [3.0, -1.0])
     unseen = rng.normal(size=(50, width))
     unseen[:, 5:] *= 1e-3
     assert unseen @ kernel + bias == pytest.approx(unseen @ true + [3.0, -1.0], abs=0.1)
@@ -337,5 +337,5 @@ def test_ridge_finds_a_linear_map(width):
 def test_ridge_does_not_learn_noise():
     rng = np.random.default_rng(0)
     features, targets = rng.normal(size=(80, 200)), rng.normal(size=(80, 1))
-    kernel, _ = convert._ridge(features, targets)
+    kernel, _ = posterior_width.ridge_regression(features, targets)
     assert np.abs(rng.normal(size=(50, 200)) @ kernel).std() < 0.5

@@ -1,4 +1,4 @@
-"""BlockTraining: the same results as Keras' single steps, and when it leaves a training to Keras."""
+"""BlockTraining: results as those of single steps, and what it leaves to Keras."""
 
 import ast
 from pathlib import Path

@@ -9,14 +9,20 @@ from keras import layers, ops
 
 from vaekit import checks, likelihoods
 from vaekit.models import VAE
+from vaekit.posterior_width import (
+    posterior_log_var,
+    principal_curvatures,
+    ridge_regression,
+    rows_within_budget,
+)
 from vaekit.split import split
 
-BATCH = 500  # examples at a time
-ROWS = 4000  # training examples that the width of the posterior is fitted on
-DECODINGS = 80_000  # how many decodings that fit may take
-STEP = 0.1  # of a finite difference, in standard deviations of the prior
-FLOOR = 1e-6  # of the largest variance of the codes: what is narrower counts as constant
-MOST_ROTATED = 16  # latent dimensions; turning more costs too many decodings
+BATCH_SIZE = 500  # examples at a time
+CALIBRATION_ROWS = 4000  # training examples that the width of the posterior is fitted on
+SMALLEST_VARIANCE = (
+    1e-6  # of the largest variance of the codes: what is narrower counts as constant
+)
+MOST_ROTATED = 16  # latent dimensions; rotating more costs too many decodings
 MOST_FEATURES = 2048  # that a width is regressed on; where there are more, on the code instead
 PATIENCE = 2.0  # seconds until progress is shown
 
@@ -25,7 +31,7 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
     r"""A VAE with the inputs and outputs of a trained autoencoder, usable before any training.
 
     ``vae.predict(x)`` equals ``autoencoder.predict(x)``. The codes are whitened: an affine map
-    is folded into the mean head and its inverse into the decoder's entrance. The posterior's
+    is folded into the mean head and its inverse into the decoder's code_layer. The posterior's
     width follows from the curvature of the log-likelihood, and is regressed on the features
     that the code is made of. The autoencoder is copied, and not touched. Memory grows with
     the number of codes and the square of the latent size alone.
@@ -71,18 +77,22 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
             "Scale x_train as it was for training the autoencoder."
         )
     shape = codes.shape[1:]
-    dead = _dead_units(halves.activation, codes)
-    encoder, heads = _encoder(halves, shape, dead)
-    decoder, entrance = _decoder(halves, shape, autoencoder)
-    rows = np.random.default_rng(0).permutation(len(x_train))[:ROWS]
-    codes = _dead_applied(halves.activation, dead, codes).reshape(len(codes), -1).astype("float64")
-    mean, forward, backward = _whitening(codes)
-    entrance.set_weights([backward, mean])
-    x, z = x_train[rows], (codes[rows] - mean) @ forward
+    constant = _constant_units(halves.activation, codes)
+    encoder, heads = _encoder(halves, shape, constant)
+    decoder, code_layer = _decoder(halves, shape, autoencoder)
+    rows = np.random.default_rng(0).permutation(len(x_train))[:CALIBRATION_ROWS]
+    codes = (
+        _activate_constant_units(halves.activation, constant, codes)
+        .reshape(len(codes), -1)
+        .astype("float64")
+    )
+    mean, whiten, unwhiten = whitening(codes)
+    code_layer.set_weights([unwhiten, mean])
+    x, z = x_train[rows], (codes[rows] - mean) @ whiten
     parameters = _predict(decoder, z.reshape(-1, *shape), progress)
     if likelihood is None:
-        likelihood = _of_the_loss(autoencoder, decoder, x)
-    likelihood = _fitted(likelihood, x, parameters)
+        likelihood = _likelihood_of_loss(autoencoder, decoder, x)
+    likelihood = _with_fitted_scale(likelihood, x, parameters)
     vae = VAE(encoder, decoder, likelihood, seed=seed)
     checks.check_arrays(vae, x_train, None, "x_train")
 
@@ -91,23 +101,23 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
         return ops.convert_to_numpy(found).astype("float64")
 
     if z.shape[1] <= MOST_ROTATED:
-        turn = _principal_curvatures(loss, z, x)
-        forward, backward, z = forward @ turn, turn.T @ backward, z @ turn
-        entrance.set_weights([backward, mean])
-    log_var = _posterior_log_var(loss, z, x)
+        rotation = principal_curvatures(loss, z, x)
+        whiten, unwhiten, z = whiten @ rotation, rotation.T @ unwhiten, z @ rotation
+        code_layer.set_weights([unwhiten, mean])
+    log_var = posterior_log_var(loss, z, x)
     # The prior is N(0, I): let the codes *with* their posterior's width have variance 1.
     scale = 1 / np.sqrt(z[: len(log_var)].var(axis=0) + np.exp(log_var).mean(axis=0))
-    forward, backward, z = forward * scale, backward / scale[:, None], z * scale
-    entrance.set_weights([backward, mean])
+    whiten, unwhiten, z = whiten * scale, unwhiten / scale[:, None], z * scale
+    code_layer.set_weights([unwhiten, mean])
     features = _predict(heads.features, x[: len(log_var)], progress)
-    kernel, bias = _ridge(features, log_var + 2 * np.log(scale))
+    kernel, bias = ridge_regression(features, log_var + 2 * np.log(scale))
     heads.log_var.set_weights([kernel, bias])
     if heads.folded is not None:  # code = features @ kernel + bias, and z one affine map further
         kernel, bias = (np.asarray(weight, "float64") for weight in heads.folded.get_weights())
-        heads.mean.set_weights([kernel @ forward, (bias - mean) @ forward])
+        heads.mean.set_weights([kernel @ whiten, (bias - mean) @ whiten])
     else:
-        heads.mean.set_weights([forward, -mean @ forward])
-    _check_same(vae, autoencoder, x[:64])
+        heads.mean.set_weights([whiten, -mean @ whiten])
+    _check_equal_outputs(vae, autoencoder, x[:64])
     vae.compile(_fresh_optimizer(autoencoder))
     progress.finish()
     return vae
@@ -122,18 +132,18 @@ class Heads(NamedTuple):
     folded: layers.Dense | None  # the autoencoder's own code layer, if ``mean`` takes its place
 
 
-def _encoder(halves, shape, dead):
+def _encoder(halves, shape, constant):
     x = halves.encoder.inputs[0]
     features, code = halves.encoder.outputs
     size = int(np.prod(shape))
     folded = halves.head if isinstance(halves.head, layers.Dense) and len(shape) == 1 else None
-    if dead.any():
+    if constant.any():
         folded = None
-        code = code * (1.0 - dead) + halves.activation(code) * (1.0 * dead)
+        code = code * (1.0 - constant) + halves.activation(code) * (1.0 * constant)
     if folded is None:
         code = layers.Flatten()(code)
-    mean = layers.Dense(size, name="posterior_mean")
-    log_var = layers.Dense(size, name="posterior_log_var")
+    mean = layers.Dense(size, name="z_mean")
+    log_var = layers.Dense(size, name="z_log_var")
     means = mean(code if folded is None else features)
     if len(features.shape) != 2 or features.shape[1] > MOST_FEATURES:
         features = code
@@ -146,8 +156,8 @@ def _encoder(halves, shape, dead):
 
 def _decoder(halves, shape, autoencoder):
     z = keras.Input(shape, name="z")
-    entrance = layers.Dense(int(np.prod(shape)), name="code")
-    code = entrance(layers.Flatten()(z) if len(shape) > 1 else z)
+    code_layer = layers.Dense(int(np.prod(shape)), name="code")
+    code = code_layer(layers.Flatten()(z) if len(shape) > 1 else z)
     if len(shape) > 1:
         code = layers.Reshape(shape)(code)
     if halves.activation is not None:
@@ -156,16 +166,16 @@ def _decoder(halves, shape, autoencoder):
     names = getattr(autoencoder, "output_names", None) or decoder.output_names
     if names != decoder.output_names:  # the name of a nested decoder, say
         decoder = keras.Model(z, layers.Identity(name=names[0])(decoder.outputs[0]), name="decoder")
-    return decoder, entrance
+    return decoder, code_layer
 
 
 class _Progress:
     """A bar over the examples that have passed an encoder or a decoder."""
 
     def __init__(self, n, code_shape, verbose):
-        d, rows = int(np.prod(code_shape[1:])), min(n, ROWS)
-        turning = 2 * d * (d + 1) * _affordable(rows, 2 * d * d) if d <= MOST_ROTATED else 0
-        self.total = n + rows + turning + (2 * d + 7) * _affordable(rows, 2 * d)
+        d, rows = int(np.prod(code_shape[1:])), min(n, CALIBRATION_ROWS)
+        rotating = 2 * d * (d + 1) * rows_within_budget(rows, 2 * d * d) if d <= MOST_ROTATED else 0
+        self.total = n + rows + rotating + (2 * d + 7) * rows_within_budget(rows, 2 * d)
         self.bar = keras.utils.Progbar(self.total, verbose=verbose, interval=1, unit_name="example")
         self.done, self.shown, self.start = 0, False, time.perf_counter()
 
@@ -180,23 +190,18 @@ class _Progress:
             self.bar.update(self.total, finalize=True)
 
 
-def _affordable(n, decodings):
-    """How many of ``n`` examples may be decoded that many times."""
-    return min(n, max(DECODINGS // decodings, 50))
-
-
 def _predict(model, x, progress):
     """As ``predict``, in batches of one size, so that nothing is compiled twice."""
     parts = []
-    for i in range(0, len(x), BATCH):
-        batch = x[i : i + BATCH]
-        whole = np.resize(batch, (BATCH, *batch.shape[1:]))  # repeats what it has
+    for i in range(0, len(x), BATCH_SIZE):
+        batch = x[i : i + BATCH_SIZE]
+        whole = np.resize(batch, (BATCH_SIZE, *batch.shape[1:]))  # repeats what it has
         parts.append(model.predict_on_batch(whole)[: len(batch)])
         progress.add(len(batch))
     return np.concatenate(parts)
 
 
-def _dead_units(activation, codes):
+def _constant_units(activation, codes):
     """Units whose activation is one constant on the training data, as of ReLU units that died.
 
     They keep their activation in the encoder too, where it does no harm applied twice.
@@ -210,83 +215,26 @@ def _dead_units(activation, codes):
     return (once == once[:1]).all(axis=0)
 
 
-def _dead_applied(activation, dead, codes):
-    return np.where(dead, ops.convert_to_numpy(activation(codes)), codes) if dead.any() else codes
+def _activate_constant_units(activation, constant, codes):
+    return (
+        np.where(constant, ops.convert_to_numpy(activation(codes)), codes)
+        if constant.any()
+        else codes
+    )
 
 
-def _whitening(codes):
-    """``mean, forward, backward`` with ``(codes - mean) @ forward`` of unit covariance.
+def whitening(codes):
+    """``mean, whiten, unwhiten`` with ``(codes - mean) @ whiten`` of unit covariance.
 
-    ``backward`` is the exact inverse of ``forward``, also where the codes hardly vary: there
-    ``forward`` stays finite, so that such directions come out near 0 and decode to nothing.
+    ``unwhiten`` is the exact inverse of ``whiten``, also where the codes hardly vary: there
+    ``whiten`` stays finite, so that such directions come out near 0 and decode to nothing.
     """
     mean = codes.mean(axis=0)
     variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes, rowvar=False, bias=True)))
-    widths = np.sqrt(np.maximum(variances, 0) + FLOOR * max(variances.max(), FLOOR))
+    widths = np.sqrt(
+        np.maximum(variances, 0) + SMALLEST_VARIANCE * max(variances.max(), SMALLEST_VARIANCE)
+    )
     return mean, axes / widths, (axes * widths).T
-
-
-def _principal_curvatures(loss, z, x):
-    """The rotation to the eigenvectors of the mean Hessian of the reconstruction loss.
-
-    N(0, I) looks the same from every side; from this one the posterior is closest to diagonal.
-    """
-    d = z.shape[1]
-    n = _affordable(len(z), 2 * d * d)
-    z, x, steps = z[:n], x[:n], STEP * np.eye(d)
-    hessian = np.zeros((d, d))
-    for i in range(d):
-        for j in range(i + 1):
-            ahead = loss(z + steps[i] + steps[j], x) + loss(z - steps[i] - steps[j], x)
-            apart = loss(z + steps[i] - steps[j], x) + loss(z - steps[i] + steps[j], x)
-            hessian[i, j] = hessian[j, i] = np.mean(ahead - apart)
-    return np.linalg.eigh(hessian)[1]
-
-
-def _posterior_log_var(loss, z, x):
-    """A Laplace estimate of the posterior's log-variance along each axis: ``(n, d)``, at most 0.
-
-    The precision is 1, of the prior, plus the second derivative of the reconstruction loss,
-    times the factor that gives the lowest negative ELBO on these rows.
-    """
-    d = z.shape[1]
-    n = _affordable(len(z), 2 * d)
-    z, x = z[:n], x[:n]
-    here = loss(z, x)
-    curvature = np.empty_like(z)
-    for i, step in enumerate(STEP * np.eye(d)):
-        curvature[:, i] = (loss(z + step, x) + loss(z - step, x) - 2 * here) / STEP**2
-    noise = np.random.default_rng(0).standard_normal(z.shape)
-
-    def log_var(factor):
-        return -np.log1p(factor * np.maximum(curvature, 0))
-
-    def nelbo(factor):
-        found = log_var(factor)
-        kl = 0.5 * (np.exp(found) - found).sum(axis=1)  # but for a constant
-        return np.mean(loss(z + np.exp(found / 2) * noise, x) + kl)
-
-    return log_var(min((0.5, 0.7, 1.0, 1.4, 2.0), key=nelbo))
-
-
-def _ridge(features, targets):
-    """Kernel and bias of the linear map to ``targets``, its penalty chosen on held-out rows."""
-    n = len(features)
-    fit, held = slice(0, n - n // 4), slice(n - n // 4, n)
-    features = features.reshape(n, -1).astype("float64")
-    centre, level = features[fit].mean(axis=0), targets[fit].mean(axis=0)
-    x, y = features[fit] - centre, targets[fit] - level
-    wide = x.shape[1] > len(x)  # then X'(XX' + pI)^-1 is the smaller system than (X'X + pI)^-1 X'
-    values, axes = np.linalg.eigh(x @ x.T if wide else x.T @ x)
-    projected = axes.T @ (y if wide else x.T @ y)
-    best = None
-    for penalty in (values[-1] + 1e-12) * np.array([1e9, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5]):
-        kernel = axes @ (projected / (np.maximum(values, 0) + penalty)[:, None])
-        kernel = x.T @ kernel if wide else kernel
-        error = np.mean(((features[held] - centre) @ kernel + level - targets[held]) ** 2)
-        if best is None or error < best[0]:
-            best = error, kernel
-    return best[1], level - centre @ best[1]
 
 
 def _fresh_optimizer(autoencoder):
@@ -294,7 +242,7 @@ def _fresh_optimizer(autoencoder):
     return type(optimizer).from_config(optimizer.get_config()) if optimizer else "adam"
 
 
-def _of_the_loss(autoencoder, decoder, x):
+def _likelihood_of_loss(autoencoder, decoder, x):
     """The likelihood, or its name, whose negative logarithm is the loss, up to a scale."""
     loss = getattr(autoencoder, "loss", None)
     if isinstance(loss, (list, dict)) and len(loss) == 1:
@@ -318,7 +266,7 @@ def _of_the_loss(autoencoder, decoder, x):
     )
 
 
-def _fitted(likelihood, x, parameters):
+def _with_fitted_scale(likelihood, x, parameters):
     """The likelihood of that name with its scale fitted; an object, but for a learned scale."""
     if likelihood == "gaussian":
         return likelihoods.Gaussian(_scale(x, parameters, 2))
@@ -336,7 +284,7 @@ def _scale(x, parameters, power):
     return max(float(np.mean(np.abs(x - parameters) ** power) ** (1 / power)), 1e-6)
 
 
-def _check_same(vae, autoencoder, x):
+def _check_equal_outputs(vae, autoencoder, x):
     """The last check of the promise, on a few rows."""
     if isinstance(autoencoder, (tuple, list)):
         expected = autoencoder[1].predict(autoencoder[0].predict(x, verbose=0), verbose=0)

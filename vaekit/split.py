@@ -44,7 +44,7 @@ def split(autoencoder, bottleneck=None):
         TypeError: if it is not a Keras model or a pair of them.
         ValueError: if it is not built or cannot be cut, with the layers and the way out.
     """
-    pair = _pair(autoencoder)
+    pair = _encoder_and_decoder(autoencoder)
     _check_sizes(*(pair or (autoencoder, autoencoder)))
     if pair:
         encoder, decoder = (flat_copy(model) for model in pair)
@@ -52,7 +52,11 @@ def split(autoencoder, bottleneck=None):
         at = len(steps) - 1
     else:
         inputs, steps = _trace(flat_copy(autoencoder))
-        at = _named(inputs, steps, bottleneck) if bottleneck else _narrowest(inputs, steps)
+        at = (
+            _position_of(inputs, steps, bottleneck)
+            if bottleneck
+            else _position_of_narrowest(inputs, steps)
+        )
         decoder = keras.Model(steps[at].output, steps[-1].output)
     activation = None
     if isinstance(steps[at].layer, ELEMENTWISE) and len(steps) > 1:
@@ -66,21 +70,22 @@ def split(autoencoder, bottleneck=None):
     return Halves(encoder, decoder, activation, layer)
 
 
-def flat_copy(model, taken=None):
+def flat_copy(model, used_names=None):
     """A functional copy with weights of its own, in which nested models are inlined."""
     copies, originals = {}, {}
-    taken = set() if taken is None else taken  # names; nested models may share one, a flat may not
+    # Two nested models may use one name for their layers; a flat model may not.
+    used_names = set() if used_names is None else used_names
 
     def copy(layer):
         if id(layer) in copies:
             return copies[id(layer)]
-        if _is_graph(layer):
-            made = flat_copy(layer, taken)
+        if _is_graph_model(layer):
+            made = flat_copy(layer, used_names)
         else:
             config = layer.get_config()
-            if config["name"] in taken:
+            if config["name"] in used_names:
                 config["name"] = f"{model.name}_{config['name']}"
-            taken.add(config["name"])
+            used_names.add(config["name"])
             made = type(layer).from_config(config)
             originals[id(layer)] = layer
         copies[id(layer)] = made
@@ -88,7 +93,7 @@ def flat_copy(model, taken=None):
 
     def call(layer, *args, **kwargs):
         # A model's own ``call`` runs its layers one by one on the symbolic tensors.
-        return layer.call(*args) if _is_graph(layer) else layer(*args, **kwargs)
+        return layer.call(*args) if _is_graph_model(layer) else layer(*args, **kwargs)
 
     inputs = _input_like(model)
     if isinstance(model, keras.Sequential):
@@ -105,7 +110,7 @@ def flat_copy(model, taken=None):
     return flat
 
 
-def _is_graph(layer):
+def _is_graph_model(layer):
     return isinstance(layer, keras.Sequential) or (
         isinstance(layer, keras.Model) and hasattr(layer, "operations")
     )
@@ -133,7 +138,7 @@ def _trace(flat):
     return inputs, steps
 
 
-def _pair(autoencoder):
+def _encoder_and_decoder(autoencoder):
     """The encoder and the decoder if they are given or held as attributes, else None."""
     if isinstance(autoencoder, (tuple, list)) and len(autoencoder) == 2:
         pair = tuple(autoencoder)
@@ -143,12 +148,12 @@ def _pair(autoencoder):
             "Load a .keras or .h5 file with keras.saving.load_model(path). A SavedModel folder has "
             "lost its layers: load it where it was made, and model.save('autoencoder.keras')."
         )
-    elif _is_graph(autoencoder):
+    elif _is_graph_model(autoencoder):
         pair = None
     else:
         pair = tuple(getattr(autoencoder, name, None) for name in ("encoder", "decoder"))
     for model in (autoencoder,) if pair is None else pair:
-        if not isinstance(model, keras.Model) or not (_is_graph(model) or pair is None):
+        if not isinstance(model, keras.Model) or not (_is_graph_model(model) or pair is None):
             raise ValueError(
                 "to_vae cannot look into a subclassed model, but got "
                 f"{getattr(autoencoder, 'name', autoencoder)!r}, whose encoder and decoder are not "
@@ -169,10 +174,10 @@ def _pair(autoencoder):
 
 
 def _check_sizes(encoder, decoder):
-    taken, given = tuple(encoder.inputs[0].shape)[1:], tuple(decoder.outputs[0].shape)[1:]
-    if taken != given and None not in (*taken, *given):
+    expected, given = tuple(encoder.inputs[0].shape)[1:], tuple(decoder.outputs[0].shape)[1:]
+    if expected != given and None not in (*expected, *given):
         raise ValueError(
-            f"to_vae expects an output of the input's size {taken}, but the last layer, "
+            f"to_vae expects an output of the input's size {expected}, but the last layer, "
             f"{decoder.layers[-1].name!r}, gives {given}. Crop or resize what it gives, or pad x."
         )
 
@@ -183,7 +188,7 @@ def _size(tensor):
     return math.inf if None in shape else math.prod(shape)
 
 
-def _crossed(inputs, steps, at):
+def _is_crossed_by_all_paths(inputs, steps, at):
     """Whether every path from the input to the output crosses the output of ``steps[at]``."""
     before = {id(inputs)}
     for step in steps[:at]:
@@ -191,15 +196,15 @@ def _crossed(inputs, steps, at):
     return not any(id(tensor) in before for step in steps[at + 1 :] for tensor in step.inputs)
 
 
-def _hidden(steps):
+def _hidden_positions(steps):
     """Steps with weights before or in them, and weights after them."""
     weighted = [i for i, step in enumerate(steps) if getattr(step.layer, "weights", None)]
     return range(weighted[0], weighted[-1]) if weighted else range(0)
 
 
-def _narrowest(inputs, steps):
-    hidden = _hidden(steps)
-    cuts = [i for i in hidden if _crossed(inputs, steps, i)]
+def _position_of_narrowest(inputs, steps):
+    hidden = _hidden_positions(steps)
+    cuts = [i for i in hidden if _is_crossed_by_all_paths(inputs, steps, i)]
     best = min(cuts, key=lambda i: _size(steps[i].output), default=None)
     limit = math.inf if best is None else _size(steps[best].output)
     for i in hidden:
@@ -237,9 +242,9 @@ def _widest_around(inputs, steps, at):
     return width[id(steps[-1].output)]
 
 
-def _named(inputs, steps, name):
+def _position_of(inputs, steps, name):
     found = [i for i, step in enumerate(steps) if step.layer.name == name]
-    usable = [i for i in _hidden(steps) if _crossed(inputs, steps, i)]
+    usable = [i for i in _hidden_positions(steps) if _is_crossed_by_all_paths(inputs, steps, i)]
     if not found or found[-1] not in usable:
         problem = "not crossed by every path from input to output" if found else "not there"
         raise ValueError(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.notebooks.sketches import cells, definition
-from vaekit import convert
+from vaekit import convert, posterior_width
 
 NOTEBOOK = "07_convert"
 
@@ -22,7 +22,7 @@ def laplace_sketch():
 
 def test_the_sketch_whitens_as_the_converter_does(codes):
     mean, forward, backward = definition(NOTEBOOK, "whitening_sketch", {"np": np})(codes)
-    own_mean, own_forward, own_backward = convert._whitening(codes)
+    own_mean, own_forward, own_backward = convert.whitening(codes)
     np.testing.assert_allclose(mean, own_mean)
     # The signs of eigenvectors are free; the products do not depend on them.
     np.testing.assert_allclose(forward @ forward.T, own_forward @ own_forward.T, rtol=1e-3)
@@ -39,7 +39,9 @@ def test_the_sketch_finds_the_widths_that_the_converter_finds(laplace_sketch):
 
     expected = np.tile([1 / 4, 1 / 41], (2000, 1))
     np.testing.assert_allclose(laplace_sketch(loss, z), expected, rtol=1e-9)
-    np.testing.assert_allclose(np.exp(convert._posterior_log_var(loss, z, x)), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        np.exp(posterior_width.posterior_log_var(loss, z, x)), expected, rtol=1e-9
+    )
 
 
 def test_a_loss_that_curves_down_gives_the_width_of_the_prior(laplace_sketch):
