@@ -257,7 +257,6 @@ class WatchesBatches(keras.callbacks.Callback):
         ({"validation_data": (X, X), "validation_steps": 2}, "validation_steps was given"),
         ({"validation_data": (X,), "validation_freq": 2}, "validation_freq is unusual"),
         ({"shuffle": "batch"}, "shuffle or validation_freq is unusual"),
-        ({"callbacks": keras.callbacks.CallbackList([])}, "came as a CallbackList"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -266,6 +265,14 @@ def test_what_fit_leaves_to_keras_and_why(kwargs, reason):
     fit(vae, X, **kwargs)
     assert vae.trained_in.startswith("single steps: ")
     assert reason in vae.trained_in
+
+
+def test_a_list_of_callbacks_made_by_the_user_is_left_to_keras():
+    vae, steps = tiny_vae(), Steps()
+    callbacks = keras.callbacks.CallbackList([steps], add_history=True, model=vae)
+    fit(vae, X, callbacks=callbacks)
+    assert vae.trained_in == "single steps: callbacks came as a CallbackList"
+    assert steps.seen == list(range(6))
 
 
 def test_data_sets_are_left_to_keras():
