@@ -1,9 +1,12 @@
 """What holds for every notebook; that they run and print what is stored is nbval's part."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -163,3 +166,34 @@ def test_broken_notebooks_turn_the_run_red(tmp_path):
     failed = re.findall(r"^(?:FAILED|ERROR) .*?(\w+)\.ipynb", done.stdout, flags=re.M)
     assert passed == ["good"]
     assert sorted(set(failed)) == sorted(set(cases) - {"good"})
+
+
+def add_line(path, line):
+    """Writes one more line at the end of the last code cell of a notebook."""
+    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
+    last.source += f"\n{line}"
+    nbformat.write(notebook, path)
+
+
+@pytest.mark.slow
+def test_check_notebook_finds_the_lines_that_pass_when_they_run(tmp_path):
+    root = NOTEBOOKS.parent
+    project = tmp_path / "project"
+    left_out = shutil.ignore_patterns(".*", "__pycache__")
+    shutil.copytree(root, project, ignore=left_out)
+    command, magic = NAMES[0], NAMES[1]
+    add_line(project / "notebooks" / f"{command}.ipynb", "!exit 3")
+    add_line(project / "notebooks" / f"{magic}.ipynb", "%badmagic")
+    paths = " ".join(f"notebooks/{name}.ipynb" for name in (command, magic))
+    bin_folder = Path(sys.executable).parent
+    # The first two failures end the run, before the notebooks are executed.
+    environment = {**os.environ, "PYTHONPATH": "", "PYTEST_ADDOPTS": "--maxfail=2 -rf"}
+    done = subprocess.run(
+        ["make", "check-notebook", "--old-file=.venv/ready", f"BIN={bin_folder}", f"NB={paths}"],
+        cwd=project, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    failed = re.findall(r"^FAILED .*::(\w+)\[(\w+)\]", done.stdout, flags=re.M)
+    test = test_no_cell_leaves_python.__name__
+    assert failed == [(test, command), (test, magic)], done.stdout + done.stderr
