@@ -89,7 +89,7 @@ def fit(codes, rows, gradient):
         last = round_ == ROUNDS
         part = slice(0, len(rows)) if last else few
         z = np.zeros(rows[part].shape, "float32")
-        probes = min(max(PAIRS // len(z), 1), 64)
+        probes = min(max(PAIRS // len(z), 1), max(codes.shape[-1], 4), 64)
 
         def of_z(step, codes=rows[part]):
             return found.pull_back(gradient(codes + found.step(step)))

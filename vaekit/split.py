@@ -213,16 +213,16 @@ def _maker(graph, tensor):
     return next(step for step in graph.steps if any(out is tensor for out in step.outputs))
 
 
-def _widest_path(graph, without):
+def _widest_path(graph, *without):
     """The largest size that some path from input to output keeps all along; 0 if there is none.
 
-    Paths through the tensor ``without`` do not count.
+    Paths through the tensors ``without`` do not count.
     """
     width = {id(graph.input): math.inf}
     for step in graph.steps:
         reach = max((width.get(id(tensor), 0) for tensor in step.inputs), default=0)
         for tensor in step.outputs:
-            blocked = tensor is without
+            blocked = _is_among(tensor, without)
             width[id(tensor)] = 0 if blocked else min(reach, graph.sizes[id(tensor)])
     return width[id(graph.output)]
 
@@ -243,7 +243,10 @@ def _narrowest(graph):
     limit = math.inf if best is None else sizes[id(best)]
     for tensor in hidden:
         narrow = sizes[id(tensor)] < limit and around[id(tensor)] >= min(limit, size_of_x)
-        if narrow and _leads_around_the_code(graph, tensor, cuts, limit):
+        states = _used_outputs(graph, _maker(graph, tensor))
+        if len(states) > 1:
+            _check_states(graph, states, limit)
+        elif narrow and _leads_around_the_code(graph, tensor, cuts, limit):
             raise ValueError(
                 f"to_vae cannot cut at {_maker(graph, tensor).operation.name!r}: a skip connection "
                 f"leads around it into {_meeting(graph, tensor).name!r}, and would carry x past "
@@ -253,9 +256,8 @@ def _narrowest(graph):
     if best is None:
         raise ValueError(
             "to_vae found no hidden tensor that every path from input to output crosses, in the "
-            f"layers {[step.operation.name for step in graph.steps]}. Join what the decoder "
-            "reads: code = keras.layers.Concatenate()([a, b]), and slice it again after that; or "
-            "give the halves: to_vae((encoder, decoder), x)."
+            f"layers {[step.operation.name for step in graph.steps]}. Give the halves: "
+            "to_vae((encoder, decoder), x)."
         )
     if limit >= size_of_x:
         warnings.warn(
@@ -264,6 +266,23 @@ def _narrowest(graph):
             stacklevel=4,
         )
     return best
+
+
+def _used_outputs(graph, step):
+    read = [tensor for each in graph.steps for tensor in each.inputs]
+    return [tensor for tensor in step.outputs if _is_among(tensor, read)]
+
+
+def _check_states(graph, states, limit):
+    """Raises if the outputs of one layer, as the two states of an LSTM, are the code together."""
+    together = sum(graph.sizes[id(state)] for state in states)
+    if together < limit and not _widest_path(graph, *states):
+        raise ValueError(
+            f"to_vae needs the code in one tensor, but {_maker(graph, states[0]).operation.name!r} "
+            f"hands it on as {len(states)}. Join them, code = keras.layers.Concatenate()([h, c]), "
+            "and slice it again for the decoder, as in code[:, :n] and code[:, n:]; the weights of "
+            "the autoencoder fit such a model as they are."
+        )
 
 
 def _leads_around_the_code(graph, tensor, cuts, limit):
