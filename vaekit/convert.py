@@ -1,33 +1,35 @@
-"""A trained autoencoder becomes a VAE with the same inputs and outputs."""
+"""A trained autoencoder becomes a VAE with the same inputs and outputs.
 
-import time
-from typing import NamedTuple
+``split`` copies the autoencoder and cuts it at its code, ``latent_map`` finds the affine map from
+the code to z, ``posterior_width`` how wide the posterior must be, and ``heads`` has the layers that
+all of it is written into.
+"""
+
+import warnings
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
-from vaekit import checks, likelihoods
+from vaekit import checks, latent_map, likelihoods
+from vaekit.flat_copy import is_graph
+from vaekit.gradients import compiled_gradient
+from vaekit.heads import Heads, from_code, named_as
 from vaekit.models import VAE
-from vaekit.posterior_width import (
-    posterior_log_var,
-    principal_curvatures,
-    ridge_regression,
-    rows_within_budget,
-)
+from vaekit.posterior_width import fit_log_var
 from vaekit.split import split
 
 BATCH_SIZE = 500  # examples at a time
-CALIBRATION_ROWS = 4000  # training examples that the width of the posterior is fitted on
-SMALLEST_VARIANCE = (
-    1e-6  # of the largest variance of the codes: what is narrower counts as constant
-)
-MOST_ROTATED = 16  # latent dimensions; rotating more costs too many decodings
-MOST_FEATURES = 2048  # that a width is regressed on; where there are more, on the code instead
-PATIENCE = 2.0  # seconds until progress is shown
+MOST_CODES = 20_000  # training examples whose codes are whitened
+MOST_ROWS = 4000  # of these, examples that the width of the posterior is fitted on
+MOST_NUMBERS = 2_000_000  # in the codes of those, where they are large
+FEWEST_EXAMPLES = 4
+FINE_TUNING = 0.3  # of the autoencoder's learning rate
 
 
-def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, verbose=1):
+def to_vae(
+    autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, verbose=1, y_train=None
+):
     r"""A VAE with the inputs and outputs of a trained autoencoder, usable before any training.
 
     ``vae.predict(x)`` equals ``autoencoder.predict(x)``. The codes are whitened: an affine map
@@ -39,18 +41,22 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
     Args:
         autoencoder: a trained functional, Sequential or nested Keras model; a subclassed one
             with ``encoder`` and ``decoder``; or the pair ``(encoder, decoder)``.
-        x_train: array ``(n, ...)``, what the autoencoder was trained on.
+        x_train: array ``(n, ...)``, the inputs that the autoencoder was trained on.
         bottleneck: name of the layer that gives the code; None finds the narrowest hidden one.
         likelihood: as for ``VAE``; None follows the autoencoder's loss (binary cross-entropy:
             Bernoulli; squared error: Gaussian; absolute error: Laplace). Scales are fitted on
             the residuals, by name too, and a learned one begins there; other objects are taken as
             they are.
         seed: int or None, for the noise of the VAE.
-        verbose: 1 shows progress once the conversion has taken two seconds, 0 never.
+        verbose: 1 says so where the code is so large that its layers work per position; 0 never.
+        y_train: array ``(n, ...)``, the targets that the autoencoder was trained on, where they
+            are not x_train: clean images for noisy ones, x / 255 for an autoencoder that begins
+            with ``Rescaling``. Scales and widths are fitted to them; train with
+            ``vae.fit(x_train, y_train)``.
 
     Returns:
-        A compiled ``VAE`` with a fresh copy of the autoencoder's optimizer. If the autoencoder
-        had converged, a smaller learning rate serves ``vae.fit`` better.
+        A compiled ``VAE`` with a fresh copy of the autoencoder's optimizer at 0.3 times its
+        present learning rate: at the whole of it, training first spoils what it finds.
 
     Raises:
         TypeError, ValueError: if the autoencoder cannot be cut, the data do not fit it, or its
@@ -60,186 +66,166 @@ def to_vae(autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, ve
     precision: MacKay (2003), chapter 27. Folding both into a network is this course's own.
     Taught in notebooks/07_convert.ipynb.
     """
-    halves = split(autoencoder, bottleneck)
-    if not hasattr(x_train, "shape"):
-        raise TypeError(
-            "to_vae expects x_train to be the array that the autoencoder was trained on, but got "
-            f"{type(x_train).__name__}. Make one of it, for example with np.stack."
-        )
-    x_train = ops.convert_to_numpy(x_train)
+    x_train = _array(x_train, "x_train")
+    y_train = None if y_train is None else _array(y_train, "y_train")
+    halves = split(autoencoder, bottleneck, x_train.shape[1:])
     checks.check_array(x_train, "x_train", halves.encoder.input_shape)
-    progress = _Progress(len(x_train), halves.encoder.outputs[1].shape, verbose)
-    code = keras.Model(halves.encoder.inputs[0], halves.encoder.outputs[1])
-    codes = _predict(code, x_train, progress)
+    _check_target(halves, x_train, y_train)
+    chosen = np.random.default_rng(0).permutation(len(x_train))[:MOST_CODES]
+    codes = _outputs(
+        keras.Model(halves.encoder.inputs[0], halves.encoder.outputs[1]), x_train[chosen]
+    )
     if not np.isfinite(codes).all():
         raise ValueError(
             "to_vae expects finite codes, but the encoder gives NaN or infinity on x_train. "
             "Scale x_train as it was for training the autoencoder."
         )
-    shape = codes.shape[1:]
-    constant = _constant_units(halves.activation, codes)
-    encoder, heads = _encoder(halves, shape, constant)
-    decoder, code_layer = _decoder(halves, shape, autoencoder)
-    rows = np.random.default_rng(0).permutation(len(x_train))[:CALIBRATION_ROWS]
-    codes = (
-        _activate_constant_units(halves.activation, constant, codes)
-        .reshape(len(codes), -1)
-        .astype("float64")
-    )
-    mean, whiten, unwhiten = whitening(codes)
-    code_layer.set_weights([unwhiten, mean])
-    x, z = x_train[rows], (codes[rows] - mean) @ whiten
-    parameters = _predict(decoder, z.reshape(-1, *shape), progress)
+    n = min(MOST_ROWS, max(MOST_NUMBERS // codes[0].size, 100))
+    x, target = x_train[chosen[:n]], (x_train if y_train is None else y_train)[chosen[:n]]
+    decoder = _decoder_of_codes(halves)
+    parameters = _outputs(decoder, codes[:n])
     if likelihood is None:
-        likelihood = _likelihood_of_loss(autoencoder, decoder, x)
-    likelihood = _with_fitted_scale(likelihood, x, parameters)
-    vae = VAE(encoder, decoder, likelihood, seed=seed)
-    checks.check_arrays(vae, x_train, None, "x_train")
-
-    def loss(z, x):
-        found = -likelihood.log_prob(x, _predict(decoder, z.reshape(-1, *shape), progress))
-        return ops.convert_to_numpy(found).astype("float64")
-
-    if z.shape[1] <= MOST_ROTATED:
-        rotation = principal_curvatures(loss, z, x)
-        whiten, unwhiten, z = whiten @ rotation, rotation.T @ unwhiten, z @ rotation
-        code_layer.set_weights([unwhiten, mean])
-    log_var = posterior_log_var(loss, z, x)
-    # The prior is N(0, I): let the codes *with* their posterior's width have variance 1.
-    scale = 1 / np.sqrt(z[: len(log_var)].var(axis=0) + np.exp(log_var).mean(axis=0))
-    whiten, unwhiten, z = whiten * scale, unwhiten / scale[:, None], z * scale
-    code_layer.set_weights([unwhiten, mean])
-    features = _predict(heads.features, x[: len(log_var)], progress)
-    kernel, bias = ridge_regression(features, log_var + 2 * np.log(scale))
-    heads.log_var.set_weights([kernel, bias])
-    if heads.folded is not None:  # code = features @ kernel + bias, and z one affine map further
-        kernel, bias = (np.asarray(weight, "float64") for weight in heads.folded.get_weights())
-        heads.mean.set_weights([kernel @ whiten, (bias - mean) @ whiten])
-    else:
-        heads.mean.set_weights([whiten, -mean @ whiten])
-    _check_equal_outputs(vae, autoencoder, x[:64])
+        likelihood = _likelihood_of_loss(autoencoder, halves.decoder, target)
+    likelihood = _with_fitted_scale(likelihood, target, parameters)
+    heads = Heads(halves, codes.shape[1:])
+    name = (getattr(autoencoder, "output_names", None) or heads.decoder.output_names)[0]
+    vae = VAE(heads.encoder, named_as(heads.decoder, name), likelihood, seed=seed)
+    checks.check_arrays(vae, x_train, y_train, "x_train")
+    if heads.per_position and verbose:
+        print(
+            f"to_vae: the code {codes.shape[1:]} is a large feature map, so z_mean, z_log_var and "
+            f"code act on the {heads.channels} channels of each position alone."
+        )
+    by_position = codes.reshape(-1, heads.positions, heads.channels).astype("float64")
+    gradient = _loss_gradient(decoder, likelihood, target, codes.shape[1:])
+    found, curvatures = latent_map.fit(by_position, by_position[:n], gradient)
+    features = _outputs(heads.features, x).astype("float64")
+    kernel, bias = _fitted_log_var(features, curvatures)
+    # Whatever the widths, the KL is lowest if codes and posterior's noise have the variance 1.
+    width = np.exp(features.reshape(-1, len(kernel)) @ kernel + bias).mean(axis=0)
+    spread = np.sqrt(found.to_z(by_position[:n]).var(axis=(0, 1)) + width)
+    found.scale(spread)
+    heads.write(found, kernel, bias - 2 * np.log(spread))
+    _check_equal_outputs(vae, autoencoder, halves, x_train[:64])
     vae.compile(_fresh_optimizer(autoencoder))
-    progress.finish()
     return vae
 
 
-class Heads(NamedTuple):
-    """The new layers of the encoder."""
-
-    mean: layers.Dense
-    log_var: layers.Dense
-    features: keras.Model  # x -> what the log-variance is read from, (batch, any)
-    folded: layers.Dense | None  # the autoencoder's own code layer, if ``mean`` takes its place
-
-
-def _encoder(halves, shape, constant):
-    x = halves.encoder.inputs[0]
-    features, code = halves.encoder.outputs
-    size = int(np.prod(shape))
-    folded = halves.head if isinstance(halves.head, layers.Dense) and len(shape) == 1 else None
-    if constant.any():
-        folded = None
-        code = code * (1.0 - constant) + halves.activation(code) * (1.0 * constant)
-    if folded is None:
-        code = layers.Flatten()(code)
-    mean = layers.Dense(size, name="z_mean")
-    log_var = layers.Dense(size, name="z_log_var")
-    means = mean(code if folded is None else features)
-    if len(features.shape) != 2 or features.shape[1] > MOST_FEATURES:
-        features = code
-    outputs = [means, log_var(features)]
-    if len(shape) > 1:
-        outputs = [layers.Reshape(shape)(output) for output in outputs]
-    encoder = keras.Model(x, outputs, name="encoder")
-    return encoder, Heads(mean, log_var, keras.Model(x, features), folded)
-
-
-def _decoder(halves, shape, autoencoder):
-    z = keras.Input(shape, name="z")
-    code_layer = layers.Dense(int(np.prod(shape)), name="code")
-    code = code_layer(layers.Flatten()(z) if len(shape) > 1 else z)
-    if len(shape) > 1:
-        code = layers.Reshape(shape)(code)
-    if halves.activation is not None:
-        code = halves.activation(code)
-    decoder = keras.Model(z, halves.decoder.call(code), name="decoder")
-    names = getattr(autoencoder, "output_names", None) or decoder.output_names
-    if names != decoder.output_names:  # the name of a nested decoder, say
-        decoder = keras.Model(z, layers.Identity(name=names[0])(decoder.outputs[0]), name="decoder")
-    return decoder, code_layer
+def _array(x, name):
+    """The data as a floating-point array."""
+    if isinstance(x, (list, tuple, dict)) and len(keras.tree.flatten(x)) == 1:
+        (x,) = keras.tree.flatten(x)  # of a model with one input in a list or a dict
+    if hasattr(x, "toarray"):
+        raise TypeError(
+            f"to_vae expects {name} to be an array, but got a sparse {type(x).__name__}. Give "
+            f"{name}.toarray(), a part of the rows if all of them are too many."
+        )
+    if not hasattr(x, "shape"):
+        raise TypeError(
+            f"to_vae expects {name} to be the array that the autoencoder was trained on, but got "
+            f"{type(x).__name__}. Make one of it, for example with np.stack."
+        )
+    x = np.asarray(x) if hasattr(x, "columns") else ops.convert_to_numpy(x)
+    if x.dtype.kind in "OSU":
+        raise TypeError(
+            f"to_vae expects numbers, but {name} holds text or mixed columns. Drop those columns, "
+            "or turn categories into 0 and 1 as they were for training the autoencoder."
+        )
+    if x.dtype.kind == "b":
+        raise TypeError(
+            f"to_vae expects floating-point data, but {name} holds True and False. Give "
+            f"{name}.astype('float32'), zeros and ones."
+        )
+    if x.ndim and len(x) < FEWEST_EXAMPLES:
+        raise ValueError(
+            "to_vae expects the examples that the autoencoder was trained on, but "
+            f"{name} has only {len(x)}. How the codes spread cannot be told from fewer than "
+            f"{FEWEST_EXAMPLES}; give all of them, a few thousand are enough."
+        )
+    return x.astype("float32") if x.dtype == "float64" else x
 
 
-class _Progress:
-    """A bar over the examples that have passed an encoder or a decoder."""
-
-    def __init__(self, n, code_shape, verbose):
-        d, rows = int(np.prod(code_shape[1:])), min(n, CALIBRATION_ROWS)
-        rotating = 2 * d * (d + 1) * rows_within_budget(rows, 2 * d * d) if d <= MOST_ROTATED else 0
-        self.total = n + rows + rotating + (2 * d + 7) * rows_within_budget(rows, 2 * d)
-        self.bar = keras.utils.Progbar(self.total, verbose=verbose, interval=1, unit_name="example")
-        self.done, self.shown, self.start = 0, False, time.perf_counter()
-
-    def add(self, n):
-        self.done = min(self.done + n, self.total - 1)
-        if self.shown or time.perf_counter() - self.start > PATIENCE:
-            self.shown = True
-            self.bar.update(self.done)
-
-    def finish(self):
-        if self.shown:
-            self.bar.update(self.total, finalize=True)
-
-
-def _predict(model, x, progress):
-    """As ``predict``, in batches of one size, so that nothing is compiled twice."""
-    parts = []
-    for i in range(0, len(x), BATCH_SIZE):
-        batch = x[i : i + BATCH_SIZE]
-        whole = np.resize(batch, (BATCH_SIZE, *batch.shape[1:]))  # repeats what it has
-        parts.append(model.predict_on_batch(whole)[: len(batch)])
-        progress.add(len(batch))
-    return np.concatenate(parts)
-
-
-def _constant_units(activation, codes):
-    """Units whose activation is one constant on the training data, as of ReLU units that died.
-
-    They keep their activation in the encoder too, where it does no harm applied twice.
-    """
-    none = np.zeros(codes.shape[1:], bool)
-    if activation is None:
-        return none
-    once = ops.convert_to_numpy(activation(codes))
-    if not np.array_equal(once, ops.convert_to_numpy(activation(once))):
-        return none
-    return (once == once[:1]).all(axis=0)
-
-
-def _activate_constant_units(activation, constant, codes):
-    return (
-        np.where(constant, ops.convert_to_numpy(activation(codes)), codes)
-        if constant.any()
-        else codes
+def _check_target(halves, x_train, y_train):
+    """Raises unless the target has the shape of the decoder's output and a row for each of x."""
+    name = "x_train, which is the target too," if y_train is None else "y_train"
+    target = x_train if y_train is None else y_train
+    if len(target) != len(x_train):
+        raise ValueError(
+            f"to_vae expects a row of y_train for each of the {len(x_train)} rows of x_train, but "
+            f"got {len(target)}."
+        )
+    expected = tuple(halves.decoder.outputs[0].shape)[1:]
+    fits = len(expected) == target.ndim - 1 and all(
+        size in (None, found) for size, found in zip(expected, target.shape[1:], strict=True)
     )
+    if not fits:
+        advice = "give the target that the autoencoder was trained on as y_train"
+        if expected == (*target.shape[1:], 1):
+            advice = "give y_train=x_train[..., None]"
+        raise ValueError(
+            f"to_vae expects a target of the shape that the last layer, "
+            f"{halves.decoder.layers[-1].name!r}, gives, {expected}, but an example of {name} has "
+            f"{target.shape[1:]}. If they are meant to differ, {advice}; if not, crop or resize "
+            "what the layer gives, or pad x."
+        )
 
 
-def whitening(codes):
-    """``mean, whiten, unwhiten`` with ``(codes - mean) @ whiten`` of unit covariance.
+def _outputs(model, x):
+    """The outputs of a model as one array. Nothing is traced, which would take longer."""
+    batches = [x[i : i + BATCH_SIZE] for i in range(0, len(x), BATCH_SIZE)]
+    return np.concatenate([ops.convert_to_numpy(model(b, training=False)) for b in batches])
 
-    ``unwhiten`` is the exact inverse of ``whiten``, also where the codes hardly vary: there
-    ``whiten`` stays finite, so that such directions come out near 0 and decode to nothing.
-    """
-    mean = codes.mean(axis=0)
-    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes, rowvar=False, bias=True)))
-    widths = np.sqrt(
-        np.maximum(variances, 0) + SMALLEST_VARIANCE * max(variances.max(), SMALLEST_VARIANCE)
-    )
-    return mean, axes / widths, (axes * widths).T
+
+def _decoder_of_codes(halves):
+    code = keras.Input(tuple(halves.encoder.outputs[1].shape)[1:], dtype="float32")
+    return keras.Model(code, from_code(halves, code))
+
+
+def _loss_gradient(decoder, likelihood, target, shape):
+    """Function of codes ``(n, positions, channels)`` of the first n rows: d(-log p) / d(code)."""
+
+    def loss(code, y):
+        return -likelihood.log_prob(y, decoder(code, training=False))
+
+    gradient = compiled_gradient(loss)
+
+    def in_batches(codes):
+        parts = [
+            gradient(
+                codes[i : i + BATCH_SIZE].reshape(-1, *shape),
+                target[i : i + BATCH_SIZE][: len(codes) - i],
+            )
+            for i in range(0, len(codes), BATCH_SIZE)
+        ]
+        return np.nan_to_num(np.concatenate(parts), posinf=0, neginf=0).reshape(codes.shape)
+
+    return in_batches
+
+
+def _fitted_log_var(features, curvatures):
+    """Kernel and bias of ``z_log_var``."""
+    precision = 1 + curvatures.reshape(-1, curvatures.shape[-1])
+    features = features.reshape(len(precision), -1)
+    some = np.random.default_rng(0).permutation(len(precision))[:MOST_CODES]
+    return fit_log_var(features[some], precision[some])
 
 
 def _fresh_optimizer(autoencoder):
+    """A copy of the optimizer without its state, at a smaller learning rate."""
     optimizer = getattr(autoencoder, "optimizer", None)
-    return type(optimizer).from_config(optimizer.get_config()) if optimizer else "adam"
+    if optimizer is None:
+        return keras.optimizers.Adam(FINE_TUNING * 1e-3)
+    rate = FINE_TUNING * float(ops.convert_to_numpy(optimizer.learning_rate))
+    try:
+        return type(optimizer).from_config({**optimizer.get_config(), "learning_rate": rate})
+    except Exception:  # whatever the code of a user's optimizer or schedule raises
+        warnings.warn(
+            f"The optimizer {type(optimizer).__name__} cannot be copied: the VAE gets Adam at "
+            f"{rate:.3g}, {FINE_TUNING} times its present learning rate. Compile it with another, "
+            "vae.compile(optimizer), if you like.",
+            stacklevel=3,
+        )
+        return keras.optimizers.Adam(rate)
 
 
 def _likelihood_of_loss(autoencoder, decoder, x):
@@ -275,7 +261,7 @@ def _with_fitted_scale(likelihood, x, parameters):
     likelihood = likelihoods.get(likelihood)
     if getattr(likelihood, "scale", None) == "learned":  # a copy: the object stays as it is
         likelihood = type(likelihood).from_config(likelihood.get_config())
-        likelihood.log_scale.assign(np.log(_scale(x, parameters, 2)) / likelihoods.SPEED)
+        likelihood.set_sigma(_scale(x, parameters, 2))
     return likelihood
 
 
@@ -284,16 +270,54 @@ def _scale(x, parameters, power):
     return max(float(np.mean(np.abs(x - parameters) ** power) ** (1 / power)), 1e-6)
 
 
-def _check_equal_outputs(vae, autoencoder, x):
+def _check_equal_outputs(vae, autoencoder, halves, x):
     """The last check of the promise, on a few rows."""
     if isinstance(autoencoder, (tuple, list)):
-        expected = autoencoder[1].predict(autoencoder[0].predict(x, verbose=0), verbose=0)
+        expected = _predicted(autoencoder[1], _predicted(autoencoder[0], x))
     else:
-        expected = autoencoder.predict(x, verbose=0)
-    found = ops.convert_to_numpy(vae(x, training=False))
+        expected = _predicted(autoencoder, x)
+    found = ops.convert_to_numpy(vae(x, training=False)).astype("float32")
+    expected = expected.astype("float32")
     error = np.abs(found - expected).max()
-    if not error <= 1e-3 * max(np.ptp(expected), 1e-6):
+    if not error <= _tolerance(halves) * max(np.ptp(expected), 1e-6):
         raise ValueError(
-            f"The VAE's output differs from the autoencoder's by {error:.2g}: the model does more "
-            "than decoder(encoder(x)). Give the halves: to_vae((encoder, decoder), x)."
+            f"The VAE's output differs from the autoencoder's by {error:.2g}: "
+            + _cause_of_the_difference(autoencoder, x, expected)
         )
+
+
+def _predicted(model, x):
+    # A model of a dict or a list with one input takes one.
+    structure = getattr(model, "input", x)
+    batch = keras.tree.pack_sequence_as(structure, [x])
+    (output,) = keras.tree.flatten(model(batch, training=False))
+    return ops.convert_to_numpy(output)
+
+
+def _tolerance(halves):
+    """How far two outputs may differ in the coarsest of the autoencoder's dtypes."""
+    layers = [*halves.encoder.layers, *halves.decoder.layers]
+    dtypes = {getattr(layer, "compute_dtype", "float32") for layer in layers}
+    coarseness = {"bfloat16": 0.15, "float16": 0.02}
+    return max(coarseness.get(dtype, 1e-3) for dtype in dtypes)
+
+
+def _cause_of_the_difference(autoencoder, x, expected):
+    if not isinstance(autoencoder, (tuple, list)) and not is_graph(autoencoder):
+        return (
+            f"the call of {type(autoencoder).__name__} does more than decoder(encoder(x)). Put "
+            "what it does there into its encoder or decoder, or give the halves as they are to be "
+            "used: to_vae((encoder, decoder), x)."
+        )
+    again = None
+    if not isinstance(autoencoder, (tuple, list)):
+        again = _predicted(autoencoder, x).astype("float32")
+    if again is not None and not np.allclose(again, expected, rtol=1e-3, atol=1e-6):
+        return (
+            "predict gives another answer each time, so some layer draws random numbers there. "
+            "Let it do so with training=True alone."
+        )
+    return (
+        "some layer computes with a value that is neither among its weights nor in its get_config. "
+        "Make that value a weight, with add_weight, or return it from get_config."
+    )

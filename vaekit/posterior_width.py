@@ -1,84 +1,117 @@
-"""Where the width of the posterior q(z | x) comes from, when an autoencoder has none.
+r"""Where the width of the posterior q(z | x) comes from, when an autoencoder has none.
 
-Where a small step in z spoils the reconstruction, sigma must be small. Laplace's method says how
-small: with L(z) = -log p(x | z), the posterior's precision along one axis of z is
+Where a small step in z spoils the reconstruction, sigma must be small. How small follows from the
+loss L(z) = -log p(x | z). The Gaussian with the highest ELBO has along each axis of z
 
-    1 / sigma^2 = 1 + d^2 L / dz^2,
+    1 / sigma^2 = 1 + h,    h = the mean of d^2 L / dz^2 over the posterior itself:
 
-the 1 from the prior N(0, 1) and the second derivative from the decoder. ``posterior_log_var``
-measures it for single examples, and ``ridge_regression`` teaches it to a layer, so that the
-encoder predicts it for new ones. Taught in notebooks/07_convert.ipynb.
+1 from the prior N(0, 1), and h, the curvature, from the decoder. ``curvature`` measures h for
+single examples, and ``fit_log_var`` teaches -log(1 + h) to a linear layer, so that the encoder
+predicts it for new ones. Where the decoder feels nothing, h = 0 and sigma = 1, as in the prior.
+
+Source: Laplace's method, MacKay (2003), chapter 27; the mean over the posterior: Opper &
+Archambeau (2009), equation 13; the random probes: Hutchinson (1990), Bekas, Kokiopoulou & Saad
+(2007). Taught in notebooks/07_convert.ipynb.
 """
 
 import numpy as np
 
-STEP = 0.1  # of a finite difference, in standard deviations of the prior
-MOST_DECODINGS = 80_000  # examples times decodings that one measurement may take
+MOST_MIXED = 400  # axes of z whose mean Hessian is measured too; more would cost too much
+MOST_COMPONENTS = 256  # principal components of the features that the log-variance is read from
 
 
-def principal_curvatures(loss, z, x):
-    """The rotation to the eigenvectors of the mean Hessian of the reconstruction loss.
+def curvature(gradient, z, sigma, probes, seed=0):
+    """The curvature of a loss along the axes of z, met by steps of the size of the posterior.
 
-    N(0, I) looks the same from every side; from this one the posterior is closest to diagonal.
+    A probe goes from z by +sigma or -sigma along every axis at once, with random signs, and back.
+    The change of the gradient along an axis, times its sign, is the curvature there plus terms
+    of random sign from the other axes, which cancel over the examples. The first ``d`` probes
+    of an example are orthogonal: over them the terms of ``d`` axes cancel exactly.
+
+    Args:
+        gradient: function of z, the gradient of the loss of each example, of the shape of z.
+        z: array ``(n, positions, d)``.
+        sigma: array ``(d,)``, how far a probe goes along each axis.
+        probes: int, how many.
+        seed: int.
+
+    Returns:
+        ``(n, positions, d)``, h of each example along each axis, and ``(d, d)``, the mean Hessian
+        over all examples and positions.
     """
-    d = z.shape[1]
-    n = rows_within_budget(len(z), 2 * d * d)
-    z, x, steps = z[:n], x[:n], STEP * np.eye(d)
-    hessian = np.zeros((d, d))
-    for i in range(d):
-        for j in range(i + 1):
-            ahead = loss(z + steps[i] + steps[j], x) + loss(z - steps[i] - steps[j], x)
-            apart = loss(z + steps[i] - steps[j], x) + loss(z - steps[i] + steps[j], x)
-            hessian[i, j] = hessian[j, i] = np.mean(ahead - apart)
-    return np.linalg.eigh(hessian)[1]
+    d = z.shape[-1]
+    random_signs = np.random.default_rng(seed).choice([-1.0, 1.0], z.shape).astype("float32")
+    order = _hadamard(d)
+    along_axes, hessian = np.zeros(z.shape), np.zeros((d, d))
+    for probe in range(probes):
+        signs = random_signs * order[probe % len(order), :d]
+        if probe and probe % len(order) == 0:
+            random_signs = random_signs[::-1].copy()
+        step = signs * sigma
+        change = (gradient(z + step) - gradient(z - step)) / 2
+        along_axes += change * signs / sigma
+        if d <= MOST_MIXED:
+            hessian += np.tensordot(change, signs / sigma, axes=([0, 1], [0, 1]))
+    hessian /= probes * z.shape[0] * z.shape[1]
+    return along_axes / probes, (hessian + hessian.T) / 2
 
 
-def posterior_log_var(loss, z, x):
-    """A Laplace estimate of the posterior's log-variance along each axis: ``(n, d)``, at most 0.
+def _hadamard(d):
+    """Rows of signs that are orthogonal to each other, at least 1 and at most 64 of them."""
+    rows = np.ones((1, 1), "float32")
+    while len(rows) < min(d, 64):
+        rows = np.block([[rows, rows], [rows, -rows]])
+    return np.tile(rows, -(-d // len(rows)))
 
-    The precision is 1, of the prior, plus the second derivative of the reconstruction loss,
-    times the factor that gives the lowest negative ELBO on these rows.
+
+def fit_log_var(features, precision, steps=8):
+    """Kernel and bias of the linear layer whose output is the best log-variance.
+
+    Best is the lowest KL and reconstruction loss that sigma can give, the mean over examples of
+    (precision * sigma^2 - log sigma^2) / 2. That needs no logarithm of a precision, so measured
+    ones may be noisy and even negative. It is a regression with a gamma distribution and
+    a logarithmic link, solved by Fisher's scoring, which here is a sequence of ridge regressions
+    with one matrix; how strongly they are damped is chosen on held-out examples.
+
+    Args:
+        features: array ``(n, ...)``; axes are flattened.
+        precision: array ``(n, d)``, 1 + h.
+        steps: int, of the scoring.
+
+    Source: McCullagh & Nelder (1989), chapter 8.
     """
-    d = z.shape[1]
-    n = rows_within_budget(len(z), 2 * d)
-    z, x = z[:n], x[:n]
-    here = loss(z, x)
-    curvature = np.empty_like(z)
-    for i, step in enumerate(STEP * np.eye(d)):
-        curvature[:, i] = (loss(z + step, x) + loss(z - step, x) - 2 * here) / STEP**2
-    noise = np.random.default_rng(0).standard_normal(z.shape)
-
-    def log_var(factor):
-        return -np.log1p(factor * np.maximum(curvature, 0))
-
-    def nelbo(factor):
-        found = log_var(factor)
-        kl = 0.5 * (np.exp(found) - found).sum(axis=1)  # but for a constant
-        return np.mean(loss(z + np.exp(found / 2) * noise, x) + kl)
-
-    return log_var(min((0.5, 0.7, 1.0, 1.4, 2.0), key=nelbo))
-
-
-def ridge_regression(features, targets):
-    """Kernel and bias of the linear map to ``targets``, its penalty chosen on held-out rows."""
     n = len(features)
     fit, held = slice(0, n - n // 4), slice(n - n // 4, n)
     features = features.reshape(n, -1).astype("float64")
-    centre, level = features[fit].mean(axis=0), targets[fit].mean(axis=0)
-    x, y = features[fit] - centre, targets[fit] - level
-    wide = x.shape[1] > len(x)  # then X'(XX' + pI)^-1 is the smaller system than (X'X + pI)^-1 X'
-    values, axes = np.linalg.eigh(x @ x.T if wide else x.T @ x)
-    projected = axes.T @ (y if wide else x.T @ y)
+    centre = features[fit].mean(axis=0)
+    components, variances = _principal_components(features[fit] - centre)
+    x = (features - centre) @ components
+    level = -np.log(np.maximum(precision[fit].mean(axis=0), 1.0))
     best = None
-    for penalty in (values[-1] + 1e-12) * np.array([1e9, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5]):
-        kernel = axes @ (projected / (np.maximum(values, 0) + penalty)[:, None])
-        kernel = x.T @ kernel if wide else kernel
-        error = np.mean(((features[held] - centre) @ kernel + level - targets[held]) ** 2)
-        if best is None or error < best[0]:
-            best = error, kernel
-    return best[1], level - centre @ best[1]
+    for penalty in variances.max(initial=0.0) * np.array([1e9, 1e1, 1e0, 1e-1, 1e-2, 1e-3]) + 1e-9:
+        kernel, bias = np.zeros((x.shape[1], precision.shape[1])), level
+        for _ in range(steps if penalty < 1e8 else 1):
+            log_var = np.clip(x[fit] @ kernel + bias, -50, 0.5)
+            # The gain of one step of scoring; the clip keeps outliers from throwing it far.
+            gain = np.clip(1 - precision[fit] * np.exp(log_var), -3, 1)
+            target = log_var + gain
+            bias = target.mean(axis=0)
+            kernel = x[fit].T @ (target - bias) / len(target) / (variances + penalty)[:, None]
+        log_var = x[held] @ kernel + bias
+        cost = np.mean(precision[held] * np.exp(np.clip(log_var, -50, 50)) - log_var)
+        if best is None or cost < best[0]:
+            best = cost, kernel, bias
+    kernel = components @ best[1]
+    return kernel, best[2] - centre @ kernel
 
 
-def rows_within_budget(n, decodings):
-    """How many of ``n`` examples may be decoded that many times."""
-    return min(n, max(MOST_DECODINGS // decodings, 50))
+def _principal_components(x):
+    """The directions of largest variance, as columns, and their variances."""
+    wide = x.shape[1] > len(x)
+    variances, axes = np.linalg.eigh((x @ x.T if wide else x.T @ x) / len(x))
+    variances, axes = variances[-MOST_COMPONENTS:], axes[:, -MOST_COMPONENTS:]
+    keep = variances > 1e-10 * max(variances.max(), 1e-30)
+    variances, axes = variances[keep], axes[:, keep]
+    if wide:
+        axes = x.T @ axes / np.sqrt(variances * len(x))
+    return axes, variances

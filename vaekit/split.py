@@ -1,4 +1,8 @@
-"""Cuts a copy of an autoencoder at its bottleneck: the first half of ``vaekit.to_vae``."""
+"""Cuts a copy of an autoencoder at its bottleneck: the first half of ``vaekit.to_vae``.
+
+The cut is made at a tensor that every path from the input to the output crosses, so that nothing
+of x reaches the output but through the code. Of those tensors the narrowest is the code.
+"""
 
 import math
 import warnings
@@ -6,11 +10,29 @@ from typing import NamedTuple
 
 import keras
 
+from vaekit.flat_copy import flat_copy, inputs_like, is_graph, walk
+
+# Layers that are a function of each number alone, and therefore an activation.
 ELEMENTWISE = (
     keras.layers.Activation,
     keras.layers.ReLU,
     keras.layers.LeakyReLU,
     keras.layers.ELU,
+)
+# Layers of which it is known that ``activation`` is the last thing they do.
+ENDS_IN_ITS_ACTIVATION = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
 )
 
 
@@ -20,18 +42,27 @@ class Halves(NamedTuple):
     encoder: keras.Model  # x -> [features, code], the code before its activation
     decoder: keras.Model  # code after its activation -> x'
     activation: object  # the elementwise function between the two, or None
-    head: object  # the layer that makes the code of the features
+    code_layer: object  # the layer or operation that makes the code of the features
 
 
 class Step(NamedTuple):
-    """One call of one layer, in the order of execution."""
+    """One call of one layer or operator, in the order of execution."""
 
-    layer: object
-    inputs: list  # the KerasTensors that go in
-    output: object  # the KerasTensor that comes out
+    operation: object
+    inputs: list  # the tensors that go in
+    outputs: list  # the tensors that come out
 
 
-def split(autoencoder, bottleneck=None):
+class Graph(NamedTuple):
+    """A flat model as the list of its steps."""
+
+    input: object
+    steps: list
+    output: object
+    sizes: dict  # id of a tensor -> its numbers an example
+
+
+def split(autoencoder, bottleneck=None, x_shape=None):
     """The ``Halves`` of a copy of ``autoencoder``, cut at its bottleneck.
 
     Args:
@@ -39,103 +70,44 @@ def split(autoencoder, bottleneck=None):
             with the attributes ``encoder`` and ``decoder``, or the pair ``(encoder, decoder)``.
         bottleneck: the name of the layer that gives the code, or None for the narrowest
             hidden tensor that every path from input to output crosses.
+        x_shape: the shape of one example, which counts where the model leaves an axis free.
 
     Raises:
         TypeError: if it is not a Keras model or a pair of them.
         ValueError: if it is not built or cannot be cut, with the layers and the way out.
     """
     pair = _encoder_and_decoder(autoencoder)
-    _check_sizes(*(pair or (autoencoder, autoencoder)))
     if pair:
-        encoder, decoder = (flat_copy(model) for model in pair)
-        inputs, steps = _trace(encoder)
-        at = len(steps) - 1
+        graph, decoder = _graph(flat_copy(pair[0]), x_shape), flat_copy(pair[1])
+        code = graph.output
     else:
-        inputs, steps = _trace(flat_copy(autoencoder))
-        at = (
-            _position_of(inputs, steps, bottleneck)
-            if bottleneck
-            else _position_of_narrowest(inputs, steps)
-        )
-        decoder = keras.Model(steps[at].output, steps[-1].output)
+        graph = _graph(flat_copy(autoencoder), x_shape)
+        code = _named(graph, bottleneck) if bottleneck else _narrowest(graph)
+        decoder = keras.Model(code, graph.output)
+    step = _maker(graph, code)
     activation = None
-    if isinstance(steps[at].layer, ELEMENTWISE) and len(steps) > 1:
-        activation, at = steps[at].layer, at - 1
-    layer = steps[at].layer
-    own = getattr(layer, "activation", keras.activations.linear)
-    movable = not isinstance(layer, keras.layers.RNN) and own is not keras.activations.linear
-    if activation is None and movable:  # a cell's activation is inside the recurrence
-        activation, layer.activation = keras.layers.Activation(own), keras.activations.linear
-    encoder = keras.Model(inputs, [steps[at].inputs[0], steps[at].output])
+    if isinstance(step.operation, ELEMENTWISE) and step.inputs[0] is not graph.input:
+        activation, code = step.operation, step.inputs[0]
+        step = _maker(graph, code)
+    layer = step.operation
+    if activation is None and _ends_in_an_activation(layer):
+        # A regularizer of the activity goes with the activation that it has seen so far.
+        activation = keras.layers.Activation(
+            layer.activation,
+            activity_regularizer=layer.activity_regularizer,
+            dtype=layer.dtype_policy,
+        )
+        layer.activation, layer.activity_regularizer = keras.activations.linear, None
+    encoder = keras.Model(graph.input, [step.inputs[0], code])
     return Halves(encoder, decoder, activation, layer)
 
 
-def flat_copy(model, used_names=None):
-    """A functional copy with weights of its own, in which nested models are inlined."""
-    copies, originals = {}, {}
-    # Two nested models may use one name for their layers; a flat model may not.
-    used_names = set() if used_names is None else used_names
-
-    def copy(layer):
-        if id(layer) in copies:
-            return copies[id(layer)]
-        if _is_graph_model(layer):
-            made = flat_copy(layer, used_names)
-        else:
-            config = layer.get_config()
-            if config["name"] in used_names:
-                config["name"] = f"{model.name}_{config['name']}"
-            used_names.add(config["name"])
-            made = type(layer).from_config(config)
-            originals[id(layer)] = layer
-        copies[id(layer)] = made
-        return made
-
-    def call(layer, *args, **kwargs):
-        # A model's own ``call`` runs its layers one by one on the symbolic tensors.
-        return layer.call(*args) if _is_graph_model(layer) else layer(*args, **kwargs)
-
-    inputs = _input_like(model)
-    if isinstance(model, keras.Sequential):
-        outputs = inputs
-        for layer in model.layers:
-            outputs = call(copy(layer), outputs)
-        flat = keras.Model(inputs, outputs)
-    else:
-        flat = keras.models.clone_model(
-            model, input_tensors=inputs, clone_function=copy, call_function=call
-        )
-    for key, original in originals.items():
-        copies[key].set_weights(original.get_weights())
-    return flat
-
-
-def _is_graph_model(layer):
-    return isinstance(layer, keras.Sequential) or (
-        isinstance(layer, keras.Model) and hasattr(layer, "operations")
-    )
-
-
-def _input_like(model):
-    tensor = model.inputs[0]
-    return keras.Input(tuple(tensor.shape)[1:], dtype=tensor.dtype, name=tensor.name)
-
-
-def _trace(flat):
-    """The input of a flat model and its ``Step``s, on fresh tensors."""
-    steps = []
-
-    def record(layer, *args, **kwargs):
-        output = layer(*args, **kwargs)
-        read = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
-        steps.append(Step(layer, read, output))
-        return output
-
-    inputs = _input_like(flat)
-    keras.models.clone_model(
-        flat, input_tensors=inputs, clone_function=lambda layer: layer, call_function=record
-    )
-    return inputs, steps
+def _ends_in_an_activation(layer):
+    """Whether a layer ends in an activation, or in a regularizer of it, that can be moved."""
+    if type(layer) not in ENDS_IN_ITS_ACTIVATION:
+        return False
+    is_linear = layer.activation in (None, keras.activations.linear)
+    return not is_linear or layer.activity_regularizer is not None
 
 
 def _encoder_and_decoder(autoencoder):
@@ -148,12 +120,12 @@ def _encoder_and_decoder(autoencoder):
             "Load a .keras or .h5 file with keras.saving.load_model(path). A SavedModel folder has "
             "lost its layers: load it where it was made, and model.save('autoencoder.keras')."
         )
-    elif _is_graph_model(autoencoder):
+    elif is_graph(autoencoder):
         pair = None
     else:
         pair = tuple(getattr(autoencoder, name, None) for name in ("encoder", "decoder"))
     for model in (autoencoder,) if pair is None else pair:
-        if not isinstance(model, keras.Model) or not (_is_graph_model(model) or pair is None):
+        if not isinstance(model, keras.Model) or not (is_graph(model) or pair is None):
             raise ValueError(
                 "to_vae cannot look into a subclassed model, but got "
                 f"{getattr(autoencoder, 'name', autoencoder)!r}, whose encoder and decoder are not "
@@ -164,91 +136,194 @@ def _encoder_and_decoder(autoencoder):
                 f"to_vae expects a trained model, but {model.name!r} is not built yet. Train it, "
                 "or load its weights, first."
             )
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise ValueError(
-                f"to_vae expects one input and one output, but {model.name!r} has "
-                f"{len(model.inputs)} and {len(model.outputs)}. Give the part that reconstructs "
-                "as a pair: to_vae((encoder, decoder), x)."
-            )
+        _check_one_tensor(model)
     return pair
 
 
-def _check_sizes(encoder, decoder):
-    expected, given = tuple(encoder.inputs[0].shape)[1:], tuple(decoder.outputs[0].shape)[1:]
-    if expected != given and None not in (*expected, *given):
+def _check_one_tensor(model):
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
-            f"to_vae expects an output of the input's size {expected}, but the last layer, "
-            f"{decoder.layers[-1].name!r}, gives {given}. Crop or resize what it gives, or pad x."
+            f"to_vae expects one input and one output, but {model.name!r} has "
+            f"{len(model.inputs)} and {len(model.outputs)}. Join them: build a model of one "
+            "keras.Input, slice from it what the autoencoder takes, call the autoencoder on the "
+            "slices, and put its outputs together with keras.layers.Concatenate."
         )
+    if model.inputs[0].dtype in ("string", "bool") or "int" in model.inputs[0].dtype:
+        raise ValueError(
+            f"to_vae expects an autoencoder of numbers, but {model.name!r} takes "
+            f"{model.inputs[0].dtype}. Convert what follows its first layer (an Embedding or a "
+            "TextVectorization): a model from that layer's output on, with those vectors as x."
+        )
+    for layer in _all_layers(model):
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                f"to_vae cannot convert the stateful layer {layer.name!r}: what it gives depends "
+                "on the batch before. Build the same model with stateful=False, give it the "
+                "weights, copy.set_weights(autoencoder.get_weights()), and convert that."
+            )
+
+
+def _all_layers(model):
+    for layer in model.layers:
+        yield layer
+        if is_graph(layer):
+            yield from _all_layers(layer)
+
+
+def _graph(flat, x_shape):
+    graph = _trace(flat, None)
+    if x_shape is None or None not in tuple(graph.input.shape)[1:]:
+        return graph
+    # A second trace with every axis known tells how large the tensors are for these data.
+    sized = _trace(flat, tuple(x_shape))
+    sizes = zip(_tensors(graph), _tensors(sized), strict=True)
+    return graph._replace(sizes={id(free): sized.sizes[id(known)] for free, known in sizes})
+
+
+def _trace(flat, shape):
+    steps = []
+
+    def record(operation, *args, **kwargs):
+        outputs = operation(*args, **kwargs)
+        read = keras.tree.flatten((args, kwargs))
+        read = [tensor for tensor in read if isinstance(tensor, keras.KerasTensor)]
+        steps.append(Step(operation, read, keras.tree.flatten(outputs)))
+        return outputs
+
+    inputs = inputs_like(flat, shape)
+    (output,) = walk(flat, inputs, lambda operation: operation, record)
+    graph = Graph(inputs[0], steps, output, {})
+    graph.sizes.update({id(tensor): _size(tensor) for tensor in _tensors(graph)})
+    return graph
+
+
+def _tensors(graph):
+    """The input and every tensor that a step makes, in the order of execution."""
+    return [graph.input, *(tensor for step in graph.steps for tensor in step.outputs)]
 
 
 def _size(tensor):
-    """Elements an example; unknown (a free time axis) counts as endless."""
-    shape = getattr(tensor, "shape", (None, None))[1:]
+    """Numbers an example; an axis that is not known counts as endless."""
+    shape = tuple(tensor.shape)[1:]
     return math.inf if None in shape else math.prod(shape)
 
 
-def _is_crossed_by_all_paths(inputs, steps, at):
-    """Whether every path from the input to the output crosses the output of ``steps[at]``."""
-    before = {id(inputs)}
-    for step in steps[:at]:
-        before.update(map(id, keras.tree.flatten(step.output)))
-    return not any(id(tensor) in before for step in steps[at + 1 :] for tensor in step.inputs)
+def _maker(graph, tensor):
+    """The step that makes a tensor."""
+    return next(step for step in graph.steps if any(out is tensor for out in step.outputs))
 
 
-def _hidden_positions(steps):
-    """Steps with weights before or in them, and weights after them."""
-    weighted = [i for i, step in enumerate(steps) if getattr(step.layer, "weights", None)]
-    return range(weighted[0], weighted[-1]) if weighted else range(0)
+def _widest_path(graph, *without):
+    """The largest size that some path from input to output keeps all along; 0 if there is none.
+
+    Paths through the tensors ``without`` do not count.
+    """
+    width = {id(graph.input): math.inf}
+    for step in graph.steps:
+        reach = max((width.get(id(tensor), 0) for tensor in step.inputs), default=0)
+        for tensor in step.outputs:
+            blocked = _is_among(tensor, without)
+            width[id(tensor)] = 0 if blocked else min(reach, graph.sizes[id(tensor)])
+    return width[id(graph.output)]
 
 
-def _position_of_narrowest(inputs, steps):
-    hidden = _hidden_positions(steps)
-    cuts = [i for i in hidden if _is_crossed_by_all_paths(inputs, steps, i)]
-    best = min(cuts, key=lambda i: _size(steps[i].output), default=None)
-    limit = math.inf if best is None else _size(steps[best].output)
-    for i in hidden:
-        if _size(steps[i].output) < limit and _widest_around(inputs, steps, i) >= min(
-            limit, _size(inputs)
-        ):
-            meet = next(s.layer.name for s in steps[i + 1 :] if len(s.inputs) > 1)
+def _hidden(graph):
+    """Floating-point tensors with weights before or in them, and weights after them."""
+    weighted = [i for i, step in enumerate(graph.steps) if getattr(step.operation, "weights", None)]
+    steps = graph.steps[weighted[0] : weighted[-1]] if weighted else []
+    return [tensor for step in steps for tensor in step.outputs if "float" in tensor.dtype]
+
+
+def _narrowest(graph):
+    sizes, size_of_x = graph.sizes, graph.sizes[id(graph.input)]
+    hidden = _hidden(graph)
+    around = {id(tensor): _widest_path(graph, tensor) for tensor in hidden}
+    cuts = [tensor for tensor in hidden if not around[id(tensor)]]
+    best = min(cuts, key=lambda tensor: sizes[id(tensor)], default=None)
+    limit = math.inf if best is None else sizes[id(best)]
+    for tensor in hidden:
+        narrow = sizes[id(tensor)] < limit and around[id(tensor)] >= min(limit, size_of_x)
+        states = _used_outputs(graph, _maker(graph, tensor))
+        if len(states) > 1:
+            _check_states(graph, states, limit)
+        elif narrow and _leads_around_the_code(graph, tensor, cuts, limit):
             raise ValueError(
-                f"to_vae cannot cut at {steps[i].layer.name!r}: a skip connection leads around it "
-                f"into {meet!r}, and would carry x past the sampled code. Train the autoencoder "
-                "without it, or name a layer that all paths cross with bottleneck=...."
+                f"to_vae cannot cut at {_maker(graph, tensor).operation.name!r}: a skip connection "
+                f"leads around it into {_meeting(graph, tensor).name!r}, and would carry x past "
+                "the sampled code. Train the autoencoder without it, or name a layer that all "
+                "paths cross with bottleneck=...."
             )
     if best is None:
         raise ValueError(
             "to_vae found no hidden tensor that every path from input to output crosses, in the "
-            f"layers {[step.layer.name for step in steps]}. Give the halves: "
+            f"layers {[step.operation.name for step in graph.steps]}. Give the halves: "
             "to_vae((encoder, decoder), x)."
         )
-    if limit >= _size(inputs):
+    if limit >= size_of_x:
         warnings.warn(
-            f"The narrowest hidden layer, {steps[best].layer.name!r}, has {limit} elements, the "
-            f"input {_size(inputs)}: the code compresses nothing.",
+            f"The narrowest hidden layer, {_maker(graph, best).operation.name!r}, has {limit} "
+            f"elements, the input {size_of_x}: the code compresses nothing.",
             stacklevel=4,
         )
     return best
 
 
-def _widest_around(inputs, steps, at):
-    """The largest size that some path from input to output keeps all along without ``at``."""
-    width = {id(inputs): math.inf}
-    for i, step in enumerate(steps):
-        reach = max((width.get(id(tensor), 0) for tensor in step.inputs), default=0)
-        for tensor in keras.tree.flatten(step.output):
-            width[id(tensor)] = 0 if i == at else min(reach, _size(tensor))
-    return width[id(steps[-1].output)]
+def _used_outputs(graph, step):
+    read = [tensor for each in graph.steps for tensor in each.inputs]
+    return [tensor for tensor in step.outputs if _is_among(tensor, read)]
 
 
-def _position_of(inputs, steps, name):
-    found = [i for i, step in enumerate(steps) if step.layer.name == name]
-    usable = [i for i in _hidden_positions(steps) if _is_crossed_by_all_paths(inputs, steps, i)]
-    if not found or found[-1] not in usable:
-        problem = "not crossed by every path from input to output" if found else "not there"
+def _check_states(graph, states, limit):
+    """Raises if the outputs of one layer, as the two states of an LSTM, are the code together."""
+    together = sum(graph.sizes[id(state)] for state in states)
+    if together < limit and not _widest_path(graph, *states):
+        raise ValueError(
+            f"to_vae needs the code in one tensor, but {_maker(graph, states[0]).operation.name!r} "
+            f"hands it on as {len(states)}. Join them, code = keras.layers.Concatenate()([h, c]), "
+            "and slice it again for the decoder, as in code[:, :n] and code[:, n:]; the weights of "
+            "the autoencoder fit such a model as they are."
+        )
+
+
+def _leads_around_the_code(graph, tensor, cuts, limit):
+    """Whether the paths around ``tensor`` are a skip connection, and not a gate or a block.
+
+    A gate multiplies. A block with a bottleneck of its own, as of a residual network, lies
+    between two tensors that all paths cross and that are wider than the code.
+    """
+    if type(_meeting(graph, tensor)).__name__ == "Multiply":
+        return False
+    order = {id(each): position for position, each in enumerate(_tensors(graph))}
+    before = [cut for cut in cuts if order[id(cut)] < order[id(tensor)]]
+    after = [cut for cut in cuts if order[id(cut)] > order[id(tensor)]]
+    ends = [*before[-1:], *after[:1]]
+    return not cuts or any(graph.sizes[id(end)] == limit for end in ends)
+
+
+def _meeting(graph, tensor):
+    """The operation in which the paths through ``tensor`` and around it meet."""
+    reached = {id(tensor)}
+    for step in graph.steps:
+        through = [id(each) in reached for each in step.inputs]
+        if any(through) and not all(through):
+            return step.operation
+        if any(through):
+            reached.update(map(id, step.outputs))
+    return graph.steps[-1].operation
+
+
+def _named(graph, name):
+    cuts = [tensor for tensor in _hidden(graph) if not _widest_path(graph, tensor)]
+    steps = [step for step in graph.steps if step.operation.name == name]
+    usable = [tensor for step in steps for tensor in step.outputs if _is_among(tensor, cuts)]
+    if not usable:
+        problem = "not crossed by every path from input to output" if steps else "not there"
         raise ValueError(
             f"to_vae cannot cut at the layer {name!r}: it is {problem}. Choose one of "
-            f"{[steps[i].layer.name for i in usable]} as bottleneck."
+            f"{[_maker(graph, tensor).operation.name for tensor in cuts]} as bottleneck."
         )
-    return found[-1]
+    return usable[-1]
+
+
+def _is_among(tensor, tensors):
+    return any(tensor is other for other in tensors)

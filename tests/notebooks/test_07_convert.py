@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tests.notebooks.sketches import cells, definition
-from vaekit import convert, posterior_width
+from vaekit.latent_map import LatentMap
+from vaekit.posterior_width import curvature
 
 NOTEBOOK = "07_convert"
 
@@ -22,7 +23,8 @@ def laplace_sketch():
 
 def test_the_sketch_whitens_as_the_converter_does(codes):
     mean, forward, backward = definition(NOTEBOOK, "whitening_sketch", {"np": np})(codes)
-    own_mean, own_forward, own_backward = convert.whitening(codes)
+    own = LatentMap(codes[:, None])
+    own_mean, own_forward, own_backward = own.mean, own.inverse(), own.axes
     np.testing.assert_allclose(mean, own_mean)
     # The signs of eigenvectors are free; the products do not depend on them.
     np.testing.assert_allclose(forward @ forward.T, own_forward @ own_forward.T, rtol=1e-3)
@@ -30,18 +32,17 @@ def test_the_sketch_whitens_as_the_converter_does(codes):
 
 
 def test_the_sketch_finds_the_widths_that_the_converter_finds(laplace_sketch):
-    """For a linear decoder with Gaussian noise, where the converter's factor is 1."""
+    """For a linear decoder with Gaussian noise, where both are exact."""
     z = np.random.default_rng(1).normal(size=(2000, 2))
-    x = z
+    weight = np.array([3.0, 40.0])
 
-    def loss(z, x=x):
-        return 0.5 * np.sum(np.array([3.0, 40.0]) * (x - z) ** 2, axis=1)
+    def loss(code):
+        return 0.5 * np.sum(weight * (z - code) ** 2, axis=1)
 
     expected = np.tile([1 / 4, 1 / 41], (2000, 1))
     np.testing.assert_allclose(laplace_sketch(loss, z), expected, rtol=1e-9)
-    np.testing.assert_allclose(
-        np.exp(posterior_width.posterior_log_var(loss, z, x)), expected, rtol=1e-9
-    )
+    found, _ = curvature(lambda c: weight * (c - z[:, None]), z[:, None], np.full(2, 0.1), 2)
+    np.testing.assert_allclose(1 / (1 + found[:, 0]), expected, rtol=1e-5)
 
 
 def test_a_loss_that_curves_down_gives_the_width_of_the_prior(laplace_sketch):
