@@ -22,7 +22,7 @@ from vaekit.split import split
 BATCH_SIZE = 500  # examples at a time
 MOST_CODES = 20_000  # training examples whose codes are whitened
 MOST_ROWS = 4000  # of these, examples that the width of the posterior is fitted on
-MOST_NUMBERS = 2_000_000  # in the codes of those, where they are large
+MOST_NUMBERS = 2_000_000  # in the codes of those rows, where they are large
 FEWEST_EXAMPLES = 4
 FINE_TUNING = 0.3  # of the autoencoder's learning rate
 
@@ -71,16 +71,17 @@ def to_vae(
     halves = split(autoencoder, bottleneck, x_train.shape[1:])
     checks.check_array(x_train, "x_train", halves.encoder.input_shape)
     _check_target(halves, x_train, y_train)
-    chosen = np.random.default_rng(0).permutation(len(x_train))[:MOST_CODES]
-    codes = _outputs(
-        keras.Model(halves.encoder.inputs[0], halves.encoder.outputs[1]), x_train[chosen]
-    )
+    encode = keras.Model(halves.encoder.inputs[0], halves.encoder.outputs[1])
+    size = _outputs(encode, x_train[:1]).size
+    most_codes = min(MOST_CODES, max(10 * MOST_NUMBERS // size, 1000))
+    chosen = np.random.default_rng(0).permutation(len(x_train))[:most_codes]
+    codes = _outputs(encode, x_train[chosen])
     if not np.isfinite(codes).all():
         raise ValueError(
             "to_vae expects finite codes, but the encoder gives NaN or infinity on x_train. "
             "Scale x_train as it was for training the autoencoder."
         )
-    n = min(MOST_ROWS, max(MOST_NUMBERS // codes[0].size, 100))
+    n = min(MOST_ROWS, max(MOST_NUMBERS // size, 100))
     x, target = x_train[chosen[:n]], (x_train if y_train is None else y_train)[chosen[:n]]
     decoder = _decoder_of_codes(halves)
     parameters = _outputs(decoder, codes[:n])
@@ -96,7 +97,7 @@ def to_vae(
             f"to_vae: the code {codes.shape[1:]} is a large feature map, so z_mean, z_log_var and "
             f"code act on the {heads.channels} channels of each position alone."
         )
-    by_position = codes.reshape(-1, heads.positions, heads.channels).astype("float64")
+    by_position = codes.reshape(-1, heads.positions, heads.channels)
     gradient = _loss_gradient(decoder, likelihood, target, codes.shape[1:])
     found, curvatures = latent_map.fit(by_position, by_position[:n], gradient)
     features = _outputs(heads.features, x).astype("float64")

@@ -21,7 +21,8 @@ SMALLEST_VARIANCE = 1e-6  # of the largest variance of the codes; what varies le
 UNFELT = 0.02  # of h w^2: noise of the prior may cost 0.01 nats along an axis that carries nothing
 GROWTH = 10.0  # of an axis at a time, because h was measured only as far as a probe went
 ROUNDS = 3
-PAIRS = 4000  # of gradients, for each round
+PAIRS = 4000  # of gradients in the first round, which finds the rotation, and in the last
+FEWER_PAIRS = 1000  # in the rounds between, which find one number an axis
 
 
 class LatentMap:
@@ -83,19 +84,22 @@ def fit(codes, rows, gradient):
         gradient: function of codes near the first of ``rows``, the loss's gradient at each.
     """
     found = LatentMap(codes)
-    sigma, few = np.full(codes.shape[-1], 0.1), slice(0, 1000)
-    # Probes in the first rounds see few examples, in the last one all of them.
+    sigma = np.full(codes.shape[-1], 0.1)
     for round_ in range(ROUNDS + 1):
         last = round_ == ROUNDS
-        part = slice(0, len(rows)) if last else few
+        # What is one number an axis, or is averaged over positions too, needs fewer examples.
+        enough = last or (round_ == 0 and codes.shape[1] == 1)
+        pairs = PAIRS if enough else FEWER_PAIRS
+        part = slice(0, len(rows) if last else min(len(rows), pairs // 2))
         z = np.zeros(rows[part].shape, "float32")
-        probes = min(max(PAIRS // len(z), 1), max(codes.shape[-1], 4), 64)
+        probes = min(max(pairs // len(z), 1), max(codes.shape[-1], 4), 64)
 
         def of_z(step, codes=rows[part]):
             return found.pull_back(gradient(codes + found.step(step)))
 
-        along_axes, hessian = curvature(of_z, z, sigma, probes, seed=round_)
-        if round_ == 0 and found.axes.ndim == 2:
+        rotates = round_ == 0 and found.axes.ndim == 2
+        along_axes, hessian = curvature(of_z, z, sigma, probes, round_, with_hessian=rotates)
+        if rotates:
             curvatures, rotation = np.linalg.eigh(hessian)
             found.rotate(rotation)
         else:
