@@ -113,8 +113,6 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
             self(symbolic_tensors(encoder.input_shape))  # Keras exports only what was called.
 
     def build(self, input_shape):
-        if isinstance(input_shape, Draw):
-            input_shape = input_shape.inputs
         outputs = self.encoder.compute_output_spec(symbolic_tensors(input_shape))
         checks.check_posterior(outputs, self.decoder)
         self.latent_shape = tuple(outputs[0].shape)[1:]
@@ -143,7 +141,8 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         ``reconstruction_loss + beta * kl_loss``, plus the regularizers of the two networks.
         """
         if not isinstance(y_pred, Drawn):  # called by hand, as compute_loss(x)
-            y_pred = self(Draw(x), training=training)
+            draw, *_ = self._as_draw(x)
+            y_pred = self(draw, training=training)
         parameters, z_mean, z_log_var = y_pred
         reconstruction_loss = -self.likelihood.log_prob(target(x, y), parameters)
         kl_loss = ops.cast(gaussian_kl(z_mean, z_log_var), "float32")
@@ -178,12 +177,19 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         The same in ``notebooks/06_vae.ipynb``, written out with a ``tf.GradientTape``.
         """
         *state, data = args  # On JAX the state of the model comes first.
-        return super().train_step(*state, as_draw(data))
+        return super().train_step(*state, self._as_draw(data))
 
     def test_step(self, *args):
         """As ``train_step``, without gradients and optimizer."""
         *state, data = args
-        return super().test_step(*state, as_draw(data))
+        return super().test_step(*state, self._as_draw(data))
+
+    def _as_draw(self, data):
+        """A batch ``(Draw(x), y, sample_weight)`` of what Keras gives a step."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if not self.built:  # A subclassed encoder shows its outputs on the first batch only.
+            self.build(keras.tree.map_structure(lambda part: tuple(part.shape), x))
+        return Draw(x), y, sample_weight
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """The logs. Metrics given to ``compile`` compare the target with the mean of p(x | z)."""
@@ -310,12 +316,6 @@ class MeanOverBatch(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         return y_pred
-
-
-def as_draw(data):
-    """A batch of Keras with its inputs marked as a ``Draw``."""
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    return keras.utils.pack_x_y_sample_weight(Draw(x), y, sample_weight)
 
 
 def target(x, y):

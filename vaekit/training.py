@@ -11,6 +11,7 @@ autoencoders and stands alone, copy it as it is:
 import functools
 import inspect
 import math
+import types
 
 import keras
 import numpy as np
@@ -50,7 +51,8 @@ class BlockTraining:
     def compile(self, *args, jit_compile="auto", **kwargs):
         super().compile(*args, jit_compile=jit_compile, **kwargs)
         self._xla_is_left_to_fit = jit_compile == "auto"
-        self._traced_blocks = {}  # from "with XLA?" to ``run_block``, traced
+        # In a namespace, since TensorFlow exports functions that are attributes of a model.
+        self._block_functions = types.SimpleNamespace(with_xla=None, without_xla=None)
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -64,13 +66,13 @@ class BlockTraining:
     def fit(self, *args, **kwargs):
         """As ``keras.Model.fit``, and faster in the plain case, on TensorFlow and a CPU.
 
-        NumPy arrays without weights are trained on in blocks of up to 32 steps a call, unless
-        ``compile`` was told how to run steps or a callback watches batches; everything else is
-        left to ``keras.Model.fit``, and ``model.trained_in`` tells why. XLA compiles the blocks of
-        a network whose layers are all in ``layers_worth_compiling``, if the training has 1,000
-        steps or more; it then draws other noise from the same seed. Blocks shuffle by the seed of
-        ``keras.utils.set_random_seed`` and the number of steps taken so far: every epoch has
-        another order, and a training that was interrupted goes on in the same one.
+        NumPy arrays without weights are trained on in blocks of up to 32 steps a call, of one step
+        if a callback watches batches; other data, and all that ``compile`` was told how to run, are
+        left to ``keras.Model.fit``. ``model.trained_in`` tells which way it was, and why. XLA
+        compiles the blocks of a network whose layers are all in ``layers_worth_compiling``, if the
+        training has 1,000 steps or more; it then draws other noise from the same seed. Blocks
+        shuffle by the seed of ``keras.utils.set_random_seed`` and the number of steps taken so
+        far: every epoch has another order, and a training that was interrupted goes on in the same.
         """
         call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         call.apply_defaults()
@@ -90,7 +92,11 @@ class BlockTraining:
         steps = whole_batches + (ragged_rows > 0)
         build_what_is_not_built(self, data)
         with_xla = self._can_and_should_compile(data, batch_size, steps * epochs)
-        self.trained_in = "blocks compiled by XLA" if with_xla else "blocks"
+        watching = [each for each in tree.flatten(callbacks or []) if watches_batches(each)]
+        steps_in_a_block = 1 if watching else STEPS_IN_A_BLOCK
+        self.trained_in = "blocks of one step" if watching else "blocks"
+        self.trained_in += ", compiled by XLA" if with_xla else ""
+        run_whole, run_ragged = self._block_function(with_xla), self._block_function(False)
         callbacks = keras.callbacks.CallbackList(
             callbacks,
             add_history=True,
@@ -104,7 +110,7 @@ class BlockTraining:
         steps_before = int(self.optimizer.iterations)
         callbacks.on_train_begin()
         # BackupAndRestore may have brought back a later state: its epochs are not trained again.
-        restored_epochs = math.ceil((int(self.optimizer.iterations) - steps_before) / steps)
+        restored_epochs = (int(self.optimizer.iterations) - steps_before) // steps
         logs = None
         for epoch in range(others["initial_epoch"] + restored_epochs, epochs):
             self.reset_metrics()
@@ -112,16 +118,16 @@ class BlockTraining:
             order = order_of_rows(rows, int(self.optimizer.iterations), shuffle)
             whole, ragged = np.split(order, [whole_batches * batch_size])
             whole = whole.reshape(whole_batches, batch_size)
-            for first in range(0, whole_batches, STEPS_IN_A_BLOCK):
-                last = min(first + STEPS_IN_A_BLOCK, whole_batches)
+            for first in range(0, whole_batches, steps_in_a_block):
+                last = min(first + steps_in_a_block, whole_batches)
                 callbacks.on_train_batch_begin(first)
-                logs = self._traced_block(with_xla)(data, whole, np.int32(first), np.int32(last))
+                logs = run_whole(data, whole, np.int32(first), np.int32(last))
                 callbacks.on_train_batch_end(last - 1, logs)
                 if self.stop_training:
                     break
             if ragged_rows and not self.stop_training:
                 callbacks.on_train_batch_begin(whole_batches)
-                logs = self._traced_block(False)(data, ragged[None], np.int32(0), np.int32(1))
+                logs = run_ragged(data, ragged[None], np.int32(0), np.int32(1))
                 callbacks.on_train_batch_end(whole_batches, logs)
             logs = dict(self.get_metrics_result())
             if validation is not None:
@@ -134,15 +140,16 @@ class BlockTraining:
         callbacks.on_train_end(logs)
         return self.history
 
-    def _traced_block(self, with_xla):
+    def _block_function(self, with_xla):
         """``run_block`` of this model as a ``tf.function``, the same until the next compile."""
         import tensorflow as tf
 
-        if with_xla not in self._traced_blocks:
+        functions, name = self._block_functions, "with_xla" if with_xla else "without_xla"
+        if getattr(functions, name) is None:
             # A partial and not a closure: TensorFlow warns of closures that it traces often.
-            traced = tf.function(functools.partial(run_block, self), jit_compile=with_xla)
-            self._traced_blocks[with_xla] = traced
-        return self._traced_blocks[with_xla]
+            block = functools.partial(run_block, self)
+            setattr(functions, name, tf.function(block, jit_compile=with_xla))
+        return getattr(functions, name)
 
     def _can_and_should_compile(self, data, batch_size, steps):
         """Whether XLA is worth its time in that many steps, and can compile the network at all."""
@@ -158,7 +165,9 @@ class BlockTraining:
         no_step = np.int32(0)
         order = np.zeros((rows // batch_size, batch_size), "int32")
         try:
-            self._traced_block(True)(data, order, no_step, no_step)  # compiles, and trains nothing
+            self._block_function(True)(
+                data, order, no_step, no_step
+            )  # compiles, and trains nothing
         except tf.errors.OpError:  # in a function of the user's own, for example
             return False
         return True
@@ -199,7 +208,10 @@ def build_what_is_not_built(model, data):
     """Builds the optimizer, metrics and whatever Keras builds on the first batch."""
     present = [(variable, variable.value) for variable in model.variables]
     with keras.StatelessScope(state_mapping=present):  # No variable changes in here.
-        model.test_step(tree.map_structure(lambda part: part[:1], data))
+        first_row = tree.map_structure(lambda part: part[:1], data)
+        if not model.built:
+            model(first_row[0])
+        model.test_step(first_row)
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
 
@@ -215,6 +227,8 @@ def why_single_steps(model, x, y, callbacks, validation_data, shuffle, **others)
         return "the model is not compiled"
     if model.run_eagerly or model.steps_per_execution != 1 or not model._xla_is_left_to_fit:
         return "compile was told how to run them"
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        return "its optimizer may leave out steps"
     if not is_on_one_cpu(model):
         return "blocks are for one CPU"
     if has_step_of_a_subclass(model):
@@ -231,9 +245,6 @@ def why_single_steps(model, x, y, callbacks, validation_data, shuffle, **others)
             return f"{name} was given"
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return "callbacks came as a CallbackList"
-    for callback in tree.flatten(callbacks or []):
-        if watches_batches(callback):
-            return f"{type(callback).__name__} watches batches"
     return None
 
 
