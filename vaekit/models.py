@@ -141,7 +141,7 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         ``reconstruction_loss + beta * kl_loss``, plus the regularizers of the two networks.
         """
         if not isinstance(y_pred, Drawn):  # called by hand, as compute_loss(x)
-            draw, *_ = self._as_draw(x)
+            draw, *_ = self._as_draw((x,))
             y_pred = self(draw, training=training)
         parameters, z_mean, z_log_var = y_pred
         reconstruction_loss = -self.likelihood.log_prob(target(x, y), parameters)
