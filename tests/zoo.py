@@ -340,6 +340,15 @@ def regularized_activity():
     return dense(lambda h: layers.Dense(3, activation="relu", activity_regularizer="l1")(h))
 
 
+def layers_named_as_ours():
+    x = keras.Input((12,))
+    code = layers.Dense(3)(layers.Dense(8, name="z_mean")(x))
+    return Case(
+        keras.Model(x, layers.Dense(12, name="z")(layers.Dense(8, name="code")(code))),
+        data((12,), N),
+    )
+
+
 def prelu():
     return dense(lambda h: layers.PReLU()(layers.Dense(3)(h)))
 
@@ -386,8 +395,8 @@ CONVERTED = [
     own_activation_with_the_name_of_another, own_loss_metric_and_schedule, lambdas,
     own_layer_without_config, own_layer_with_an_activation_inside, adapted_normalization,
     rescaling_inside, denoising, grey_to_colour, channel_axis_added, float16, bfloat16,
-    mixed_float16, tied, one_layer_twice, regularized_activity, prelu, attention,
-    separable_and_cropped, pair_of_models,
+    mixed_float16, tied, one_layer_twice, layers_named_as_ours, regularized_activity, prelu,
+    attention, separable_and_cropped, pair_of_models,
 ]  # fmt: skip
 # What Keras needs to be told of to load a file; the autoencoder itself would need it too.
 CUSTOM_OBJECTS = {
