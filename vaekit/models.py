@@ -130,7 +130,8 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         z_mean, z_log_var, *_ = self.encoder(x, training=training)
         z = self.sampling([z_mean, z_log_var]) if is_draw else z_mean
         _, conditions = checks.input_and_conditions(x)
-        parameters = self.decoder([z, *conditions] if conditions else z, training=training)
+        z_and_conditions = tensors([z, *conditions]) if conditions else z
+        parameters = self.decoder(z_and_conditions, training=training)
         return Drawn(parameters, z_mean, z_log_var) if is_draw else parameters
 
     # ---- the loss: the negative ELBO -------------------------------------------------------
