@@ -66,8 +66,7 @@ def test_two_epochs_with_a_ragged_batch_equal_the_packaged_ones(sketch_class, x)
     sketch, vae = model(sketch_class, "adam"), model(vaekit.VAE, "adam")
     logs = []
     for m in (sketch, vae):
-        keras.utils.set_random_seed(7)  # the order of the images
-        logs.append(m.fit(x, batch_size=16, epochs=2, verbose=0).history)
+        logs.append(m.fit(x, batch_size=16, epochs=2, shuffle=False, verbose=0).history)
     for name in NAMES:
         np.testing.assert_allclose(logs[0][name], logs[1][name], rtol=1e-5)
     assert apart(sketch, vae) < 1e-5
