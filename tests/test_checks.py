@@ -366,8 +366,8 @@ def test_a_beta_below_0(beta):
 
 
 def test_an_unknown_likelihood():
-    with pytest.raises(ValueError, match=r"likelihood expects one of .* got the name 'poisson'"):
-        vaekit.VAE(tiny_encoder(), tiny_decoder(), likelihood="poisson")
+    with pytest.raises(ValueError, match=r"likelihood expects one of .* got the name 'poison'"):
+        vaekit.VAE(tiny_encoder(), tiny_decoder(), likelihood="poison")
 
 
 def test_a_likelihood_of_another_type():

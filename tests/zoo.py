@@ -13,9 +13,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+import vaekit
 from tests.autoencoders import KINDS, data
 
 N = 60  # examples
+SPARSE = keras.losses.SparseCategoricalCrossentropy()
 
 
 class Case(NamedTuple):
@@ -387,6 +389,62 @@ def kind(name):
     return case
 
 
+def numbers_of_words(one_hot=False):
+    """Integers through an Embedding, and their classes back."""
+    words = np.random.default_rng(2).integers(0, 10, (N, 4)).astype("int32")
+    x = keras.Input((4,), dtype="int32")
+    code = layers.Dense(2)(layers.Flatten()(layers.Embedding(10, 3)(x)))
+    p = layers.Softmax()(layers.Reshape((4, 10))(layers.Dense(40)(code)))
+    model = keras.Model(x, p)
+    model.compile("adam", "categorical_crossentropy" if one_hot else SPARSE)
+    return Case(model, words, {"y_train": np.eye(10, dtype="float32")[words]} if one_hot else {})
+
+
+def one_hot_targets():
+    return numbers_of_words(one_hot=True)
+
+
+def words():
+    values = np.array([["a", "b"], ["b", "c"]] * (N // 2))
+    x = keras.Input((2,), dtype="string")
+    numbers = layers.StringLookup(vocabulary=["a", "b", "c"])(x)
+    return Case(keras.Model(x, words_as_numbers().autoencoder(numbers)), values)
+
+
+def words_as_numbers():
+    x = keras.Input((2,), dtype="int64")
+    code = layers.Dense(1)(layers.Flatten()(layers.Embedding(4, 3)(x)))
+    model = keras.Model(x, layers.Softmax()(layers.Reshape((2, 4))(layers.Dense(8)(code))))
+    model.compile("adam", SPARSE)
+    return Case(model, np.array([[1, 2], [2, 3]] * (N // 2)))
+
+
+def counts():
+    x = keras.Input((12,))
+    model = keras.Model(x, dense_ends(layers.Dense(3)(x), activation="softplus"))
+    model.compile("adam", "poisson")
+    return Case(model, np.random.default_rng(2).poisson(3, (N, 12)).astype("float32"))
+
+
+def table_of_columns():
+    x = keras.Input((12,))
+    h = dense_ends(layers.Dense(3)(x), activation=None)
+    out = layers.Concatenate()([h[:, :8], ops.softmax(h[:, 8:11]), ops.sigmoid(h[:, 11:])])
+    values = data((12,), N)
+    values[:, 8:11] = np.eye(3)[np.argmax(values[:, 8:11], axis=1)]
+    values[:, 11] = np.round(values[:, 11])
+    likelihood = vaekit.likelihoods.Columns(
+        [(8, vaekit.likelihoods.Gaussian("learned")), (3, "categorical"), (1, "bernoulli")]
+    )
+    return Case(keras.Model(x, out), values, {"likelihood": likelihood})
+
+
+def padded_series():
+    case = state_of_a_gru()
+    steps = np.arange(6) < np.random.default_rng(2).integers(2, 7, (N, 1))
+    return case._replace(options={"sample_weight": steps.astype("float32")})
+
+
 CONVERTED = [
     *map(kind, KINDS), operators, slices, ops_of_keras, gate_before_the_code, gate_on_the_code,
     residual_block_before_the_code, lists_of_one, dictionaries_of_one, masked_series,
@@ -394,7 +452,8 @@ CONVERTED = [
     volumes, large_feature_map, free_image_size, free_length, large_vector, own_activation,
     own_activation_with_the_name_of_another, own_loss_metric_and_schedule, lambdas,
     own_layer_without_config, own_layer_with_an_activation_inside, adapted_normalization,
-    rescaling_inside, denoising, grey_to_colour, channel_axis_added, float16, bfloat16,
+    rescaling_inside, numbers_of_words, one_hot_targets, counts, table_of_columns, padded_series,
+    denoising, grey_to_colour, channel_axis_added, float16, bfloat16,
     mixed_float16, tied, one_layer_twice, layers_named_as_ours, regularized_activity, prelu,
     attention, separable_and_cropped, pair_of_models,
 ]  # fmt: skip
@@ -454,19 +513,22 @@ def two_inputs_joined():
     return case._replace(autoencoder=keras.Model(x, layers.Concatenate()(outputs)))
 
 
-def words():
-    x = keras.Input((4,), dtype="int32")
-    vectors = layers.Embedding(10, 3)(x)
-    code = layers.Dense(2)(layers.Flatten()(vectors))
-    return Case(
-        keras.Model(x, layers.Reshape((4, 3))(layers.Dense(12)(code))), np.zeros((N, 4), "int32")
-    )
+def robust_loss():
+    case = dense(layers.Dense(3))
+    case.autoencoder.compile("adam", keras.losses.Huber())
+    return case
 
 
-def vectors_of_words():
-    x = keras.Input((4, 3))
-    code = layers.Dense(2)(layers.Flatten()(x))
-    return Case(keras.Model(x, layers.Reshape((4, 3))(layers.Dense(12)(code))), data((4, 3), N))
+def robust_loss_as_laplace():
+    return robust_loss()._replace(options={"likelihood": "laplace"})
+
+
+def weights_of_examples():
+    return padded_series()._replace(options={"sample_weight": np.ones(N)})
+
+
+def raw_pixels_without_target():
+    return rescaling_inside()._replace(options={})
 
 
 def without_target():
@@ -523,7 +585,10 @@ REFUSED = [
     ),
     Refusal(lambda: series(True), "stateful layer 'memory'.*stateful=False", stateless),
     Refusal(two_inputs, "has 2 and 2.*slice from it.*Concatenate", two_inputs_joined),
-    Refusal(words, "takes int32.*from that layer's output on", vectors_of_words),
+    Refusal(words, "holds text", words_as_numbers),
+    Refusal(raw_pixels_without_target, "y_train=x_train / 255", rescaling_inside),
+    Refusal(robust_loss, "likelihood='laplace'", robust_loss_as_laplace),
+    Refusal(weights_of_examples, r"weigh elements, as \(60, 6\) does", padded_series),
     Refusal(without_target, r"y_train=x_train\[..., None\]", channel_axis_added),
     Refusal(
         states_of_an_lstm_apart,

@@ -30,6 +30,12 @@ def input_shapes(model):
     return [shape]
 
 
+def input_is_integer(model):
+    """Whether a model is known to begin with integers, as one with an ``Embedding`` does."""
+    inputs = getattr(model, "inputs", None)
+    return bool(inputs) and "int" in inputs[0].dtype
+
+
 def is_conditional(vae):
     """Whether the VAE's encoder is known to take more than the data."""
     return len(input_shapes(vae.encoder) or ()) > 1
@@ -142,7 +148,7 @@ def check_data(vae, x, y=None, name="x", sample_weight=None, batch_size=None):
             batches: a data set, a generator, a ``PyDataset``, a PyTorch ``DataLoader``.
         y: the target, or None where x is its own.
         name: what the messages call ``x``.
-        sample_weight: one number an example, or None.
+        sample_weight: one number for each example or for each element, or None.
         batch_size: int, or None.
 
     Returns:
@@ -160,15 +166,14 @@ def check_data(vae, x, y=None, name="x", sample_weight=None, batch_size=None):
     if not is_made_of_batches(x):
         x = as_arrays(vae, x)
         y = y if y is None else as_array(y)
-        check_arrays(vae, x, y, name)
-        if sample_weight is not None:
-            check_sample_weight(sample_weight, number_of_rows(input_and_conditions(x)[0]), name)
-            y = input_and_conditions(x)[0] if y is None else y
+        check_arrays(vae, x, y, name, sample_weight)
+        if sample_weight is not None and y is None:
+            y = input_and_conditions(x)[0]
         return x, y
     batch, x = first_batch(x)
     if batch is not None:
-        x_batch, y_batch, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        check_arrays(vae, x_batch, y_batch, f"first batch of {name}")
+        x_batch, y_batch, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        check_arrays(vae, x_batch, y_batch, f"first batch of {name}", weight)
     return x, y
 
 
@@ -225,41 +230,77 @@ def as_array(data):
     return data if hasattr(data, "dtype") else np.asarray(data)
 
 
-def check_arrays(vae, x, y, name):
+def check_arrays(vae, x, y, name, sample_weight=None):
     """Raises what ``check_data`` raises, for arrays alone; each is scanned twice at most."""
     x, conditions = input_and_conditions(x)
-    low, high = check_array(x, name, (input_shapes(vae.encoder) or [None])[0])
+    likelihood = vae.likelihood
+    integers = likelihood.takes_integers or input_is_integer(vae.encoder)
+    low_and_high = check_array(x, name, (input_shapes(vae.encoder) or [None])[0], integers)
     rows = number_of_rows(x)
     check_conditions(vae, conditions, rows, name)
+    target = x
     if y is not None and y is not x:
-        x, name = y, f"target of {name}"
-        low, high = check_array(x, name, None)
-        if number_of_rows(x) != rows:
+        target, name = y, f"target of {name}"
+        low_and_high = check_array(target, name, None, likelihood.takes_integers)
+        if number_of_rows(target) != rows:
             raise ValueError(
                 f"VAE expects one row of the target for each of the {rows} rows of data, but the "
-                f"{name} has {number_of_rows(x)}. Look at how the two were sliced or split."
+                f"{name} has {number_of_rows(target)}. Look at how the two were sliced or split."
             )
-    likelihood = vae.likelihood
     output_shape = getattr(vae.decoder, "output_shape", None)
     if isinstance(output_shape, tuple):
-        likelihood.check_shapes(tuple(np.shape(x)), output_shape, f"the {name}")
-    if low < likelihood.low or high > likelihood.high:
-        raise ValueError(
-            f"The {type(likelihood).__name__} likelihood expects data in "
-            f"[{likelihood.low:g}, {likelihood.high:g}], but the {name} has min {low:g} and "
-            f"max {high:g}. Scale it (images: x / 255), or choose likelihood='gaussian'."
-        )
+        likelihood.check_shapes(tuple(np.shape(target)), output_shape, f"the {name}")
+    if sample_weight is not None:
+        check_sample_weight(sample_weight, tuple(np.shape(target)), name)
+    check_range(likelihood, target, low_and_high, name, sample_weight)
 
 
-def check_array(array, name, expected):
+def check_range(likelihood, target, low_and_high, name, sample_weight=None, advice=None):
+    """Raises a ValueError if the target, where it is observed, is out of the likelihood's range."""
+    low, high = low_and_high
+    least, most = likelihood.low, likelihood.high
+    by_column = np.ndim(least) > 0
+    weighted = sample_weight is not None and is_weight_of_elements(np.shape(sample_weight))
+    if by_column or weighted:
+        values = as_numpy(target)
+        if weighted:
+            weight = np.asarray(sample_weight)
+            weight = weight.reshape(*weight.shape, *[1] * (values.ndim - weight.ndim))
+            values = np.where(weight > 0, values, np.clip(values, least, most))
+        axes = tuple(range(values.ndim - by_column))
+        low, high = (np.float32(found(values, axis=axes)) for found in (np.min, np.max))
+    outside, where = (low < least) | (high > most), f"the {name}"
+    if not np.any(outside):
+        return
+    if by_column:
+        column = int(np.argmax(outside))
+        low, high, least, most = low[column], high[column], least[column], most[column]
+        where = f"column {column} of the {name}"
+    raise ValueError(
+        f"The {type(likelihood).__name__} likelihood expects data in [{least:g}, {most:g}], but "
+        f"{where} has min {low:g} and max {high:g}. {advice or advice_for_the_range(likelihood)}"
+    )
+
+
+def advice_for_the_range(likelihood):
+    if type(likelihood).__name__ == "Categorical":
+        return "Number the classes from 0 on; what pads a series needs a sample_weight of 0."
+    if type(likelihood).__name__ == "Poisson":
+        return "It is for counts; choose likelihood='gaussian' for other numbers."
+    return "Scale it (images: x / 255), or choose likelihood='gaussian'."
+
+
+def check_array(array, name, expected, integers=False):
     """Raises unless ``array`` is floating-point, finite, not empty and of the shape ``expected``.
+
+    With ``integers`` those are accepted too.
 
     Returns:
         Its smallest and its largest value, as float32 numbers.
     """
     array = as_array(array)
     dtype = keras.utils.standardize_dtype(array.dtype)
-    if "float" not in dtype:
+    if "float" not in dtype and not (integers and "int" in dtype):
         raise TypeError(
             f"VAE expects floating-point data, but the {name} is {dtype}. "
             "Convert it, for images with x.astype('float32') / 255."
@@ -316,15 +357,31 @@ def check_conditions(vae, conditions, rows, name):
         check_finite(values, f"condition of the {name}")
 
 
-def check_sample_weight(sample_weight, rows, name):
-    """Raises a ValueError unless there is one weight for each of ``rows``."""
-    shape = np.shape(sample_weight)
-    if shape not in ((rows,), (rows, 1)):
+def check_sample_weight(sample_weight, shape, name):
+    """Raises unless there is a weight for each example, or for each element, of that shape."""
+    found = np.shape(sample_weight)
+    # Of elements: the shape of the data or its first axes. An axis of length 1 fits each length.
+    fits = len(found) <= len(shape) and all(
+        size == expected or (size == 1 and axis > 0)
+        for axis, (size, expected) in enumerate(zip(found, shape, strict=False))
+    )
+    if not found or not (fits or found == (shape[0], 1)):
+        of_elements = " or ".join(str(shape[:axes]) for axes in range(2, len(shape) + 1))
         raise ValueError(
-            f"VAE expects sample_weight of shape {(rows,)}, one number for each row of the {name}, "
-            f"but got {shape}. A weight of single elements is not supported: average it, or leave "
-            "those rows out."
+            f"VAE expects sample_weight of shape {shape[:1]}, one number for each row of the "
+            f"{name}, or {of_elements}, one for each element, but got {found}. Leave the last axes "
+            "out, or put an axis of length 1 in the place of one that the weights do not know."
         )
+    low, _ = check_finite(np.asarray(sample_weight), f"sample_weight of the {name}")
+    if low < 0:
+        raise ValueError(
+            f"VAE expects a sample_weight of 0 or more, but that of the {name} has min {low:g}."
+        )
+
+
+def is_weight_of_elements(shape):
+    """Whether weights of that shape are for elements: ``(n,)`` and ``(n, 1)`` are for examples."""
+    return tuple(shape[1:]) not in ((), (1,))
 
 
 def check_batch_size(size):

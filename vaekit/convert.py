@@ -28,7 +28,14 @@ FINE_TUNING = 0.3  # of the autoencoder's learning rate
 
 
 def to_vae(
-    autoencoder, x_train, bottleneck=None, likelihood=None, seed=None, verbose=1, y_train=None
+    autoencoder,
+    x_train,
+    bottleneck=None,
+    likelihood=None,
+    seed=None,
+    verbose=1,
+    y_train=None,
+    sample_weight=None,
 ):
     r"""A VAE with the inputs and outputs of a trained autoencoder, usable before any training.
 
@@ -44,8 +51,9 @@ def to_vae(
         x_train: array ``(n, ...)``, the inputs that the autoencoder was trained on.
         bottleneck: name of the layer that gives the code; None finds the narrowest hidden one.
         likelihood: as for ``VAE``; None follows the autoencoder's loss (binary cross-entropy:
-            Bernoulli; squared error: Gaussian; absolute error: Laplace). Scales are fitted on
-            the residuals, by name too, and a learned one begins there; other objects are taken as
+            Bernoulli; squared error: Gaussian; absolute error: Laplace; categorical cross-entropy,
+            one-hot or of integers: Categorical; Poisson: Poisson). Scales are fitted on the
+            residuals, by name too, and a learned one begins there; other objects are taken as
             they are.
         seed: int or None, for the noise of the VAE.
         verbose: 1 says so where the code is so large that its layers work per position; 0 never.
@@ -53,6 +61,9 @@ def to_vae(
             are not x_train: clean images for noisy ones, x / 255 for an autoencoder that begins
             with ``Rescaling``. Scales and widths are fitted to them; train with
             ``vae.fit(x_train, y_train)``.
+        sample_weight: the weights of elements that the autoencoder was trained with, of the shape
+            of the target or of its first axes: 0 where a series is padded, or a value missing.
+            Scales and widths are fitted with them; train with the same.
 
     Returns:
         A compiled ``VAE`` with a fresh copy of the autoencoder's optimizer at 0.3 times its
@@ -68,9 +79,11 @@ def to_vae(
     """
     x_train = _array(x_train, "x_train")
     y_train = None if y_train is None else _array(y_train, "y_train")
+    target = x_train if y_train is None else y_train
     halves = split(autoencoder, bottleneck, x_train.shape[1:])
-    checks.check_array(x_train, "x_train", halves.encoder.input_shape)
-    _check_target(halves, x_train, y_train)
+    if likelihood is None:
+        likelihood = _likelihood_of_loss(autoencoder, halves.decoder, target)
+    _check_data(halves, likelihoods.get(likelihood), x_train, y_train, sample_weight)
     encode = keras.Model(halves.encoder.inputs[0], halves.encoder.outputs[1])
     size = _outputs(encode, x_train[:1]).size
     most_codes = min(MOST_CODES, max(10 * MOST_NUMBERS // size, 1000))
@@ -82,23 +95,25 @@ def to_vae(
             "Scale x_train as it was for training the autoencoder."
         )
     n = min(MOST_ROWS, max(MOST_NUMBERS // size, 100))
-    x, target = x_train[chosen[:n]], (x_train if y_train is None else y_train)[chosen[:n]]
+    x, target = x_train[chosen[:n]], target[chosen[:n]]
+    weight = np.ones(len(target), "float32")
+    if sample_weight is not None:
+        weight = np.asarray(sample_weight, "float32")[chosen[:n]]
+    weight = weight.reshape(*weight.shape, *[1] * (target.ndim - weight.ndim))
     decoder = _decoder_of_codes(halves)
     parameters = _outputs(decoder, codes[:n])
-    if likelihood is None:
-        likelihood = _likelihood_of_loss(autoencoder, halves.decoder, target)
-    likelihood = _with_fitted_scale(likelihood, target, parameters)
+    _warn_of_another_target(likelihoods.get(likelihood), target, parameters, weight)
+    likelihood = _with_fitted_scale(likelihood, target, parameters, weight)
     heads = Heads(halves, codes.shape[1:])
     name = (getattr(autoencoder, "output_names", None) or heads.decoder.output_names)[0]
     vae = VAE(heads.encoder, named_as(heads.decoder, name), likelihood, seed=seed)
-    checks.check_arrays(vae, x_train, y_train, "x_train")
     if heads.per_position and verbose:
         print(
             f"to_vae: the code {codes.shape[1:]} is a large feature map, so z_mean, z_log_var and "
             f"code act on the {heads.channels} channels of each position alone."
         )
     by_position = codes.reshape(-1, heads.positions, heads.channels)
-    gradient = _loss_gradient(decoder, likelihood, target, codes.shape[1:])
+    gradient = _loss_gradient(decoder, likelihood, target, weight, codes.shape[1:])
     found, curvatures = latent_map.fit(by_position, by_position[:n], gradient)
     features = _outputs(heads.features, x).astype("float64")
     kernel, bias = _fitted_log_var(features, curvatures)
@@ -146,28 +161,76 @@ def _array(x, name):
     return x.astype("float32") if x.dtype == "float64" else x
 
 
-def _check_target(halves, x_train, y_train):
-    """Raises unless the target has the shape of the decoder's output and a row for each of x."""
-    name = "x_train, which is the target too," if y_train is None else "y_train"
-    target = x_train if y_train is None else y_train
-    if len(target) != len(x_train):
-        raise ValueError(
-            f"to_vae expects a row of y_train for each of the {len(x_train)} rows of x_train, but "
-            f"got {len(target)}."
+def _check_data(halves, likelihood, x_train, y_train, sample_weight):
+    """Raises unless data, target and weights fit each other, the halves and the likelihood."""
+    integers = likelihood.takes_integers or checks.input_is_integer(halves.encoder)
+    range_ = checks.check_array(x_train, "x_train", halves.encoder.input_shape, integers)
+    name, target = "x_train", x_train
+    if y_train is not None:
+        name, target = "y_train", y_train
+        range_ = checks.check_array(y_train, "y_train", None, likelihood.takes_integers)
+        if len(y_train) != len(x_train):
+            raise ValueError(
+                f"to_vae expects a row of y_train for each of the {len(x_train)} rows of x_train, "
+                f"but got {len(y_train)}."
+            )
+    _check_shape_of_target(halves, likelihood, target, name)
+    if sample_weight is not None:
+        _check_weight(sample_weight, target, name)
+    advice = None
+    if y_train is None and isinstance(likelihood, likelihoods.Bernoulli):
+        advice = (
+            "Give the data as they were for training the autoencoder; if it scales them itself, "
+            "give the targets that it was trained on as well: y_train=x_train / 255 for images."
         )
-    expected = tuple(halves.decoder.outputs[0].shape)[1:]
-    fits = len(expected) == target.ndim - 1 and all(
-        size in (None, found) for size, found in zip(expected, target.shape[1:], strict=True)
+    checks.check_range(likelihood, target, range_, name, sample_weight, advice)
+
+
+def _check_shape_of_target(halves, likelihood, target, name):
+    found = tuple(halves.decoder.outputs[0].shape)[1:]
+    expected = likelihood.parameters_shape(target.shape)[1:]
+    if checks.fits_shape((1, *found), (1, *expected)):
+        return
+    example = target.shape[1:]
+    advice = "give the target that the autoencoder was trained on as y_train"
+    if found == (*example, 1):
+        advice = "give y_train=x_train[..., None]"
+    raise ValueError(
+        f"to_vae expects a target of the shape that the last layer, "
+        f"{halves.decoder.layers[-1].name!r}, gives, {found}, but an example of "
+        f"{'x_train, which is the target too,' if name == 'x_train' else name} has {example}. If "
+        f"they are meant to differ, {advice}; if not, crop or resize what the layer gives, or pad "
+        "x."
     )
-    if not fits:
-        advice = "give the target that the autoencoder was trained on as y_train"
-        if expected == (*target.shape[1:], 1):
-            advice = "give y_train=x_train[..., None]"
+
+
+def _check_weight(sample_weight, target, name):
+    shape = np.shape(sample_weight)
+    checks.check_sample_weight(sample_weight, target.shape, name)
+    if not checks.is_weight_of_elements(shape):
         raise ValueError(
-            f"to_vae expects a target of the shape that the last layer, "
-            f"{halves.decoder.layers[-1].name!r}, gives, {expected}, but an example of {name} has "
-            f"{target.shape[1:]}. If they are meant to differ, {advice}; if not, crop or resize "
-            "what the layer gives, or pad x."
+            f"to_vae expects sample_weight to weigh elements, as {target.shape[:2]} does, but got "
+            f"{shape}, one number an example. Leave it out: weights of whole examples do not "
+            "change the conversion. Give it to vae.fit."
+        )
+    if not np.any(sample_weight):
+        raise ValueError("to_vae expects a sample_weight above 0 somewhere, but all are 0.")
+
+
+def _warn_of_another_target(likelihood, target, parameters, weight):
+    """Warns where the mean of the target is nearer to it than what the autoencoder gives."""
+    given = ops.convert_to_numpy(likelihood.mean(parameters))
+    if given.shape != target.shape:
+        return
+    weight = np.broadcast_to(weight, target.shape)
+    error = _scale(target, given, weight, 2)
+    spread = _scale(target, np.average(target, axis=0, weights=weight + 1e-9), weight, 2)
+    if error > 1.5 * spread:
+        warnings.warn(
+            f"What the autoencoder gives is {error:.3g} away from its target (root mean square), "
+            f"and the mean of the target only {spread:.3g}. Either it is not trained yet, or it "
+            "was trained on other targets: give them as y_train.",
+            stacklevel=3,
         )
 
 
@@ -182,22 +245,20 @@ def _decoder_of_codes(halves):
     return keras.Model(code, from_code(halves, code))
 
 
-def _loss_gradient(decoder, likelihood, target, shape):
+def _loss_gradient(decoder, likelihood, target, weight, shape):
     """Function of codes ``(n, positions, channels)`` of the first n rows: d(-log p) / d(code)."""
 
-    def loss(code, y):
-        return -likelihood.log_prob(y, decoder(code, training=False))
+    def loss(code, y, weight):
+        return -likelihood.log_prob(y, decoder(code, training=False), weight)
 
     gradient = compiled_gradient(loss)
 
     def in_batches(codes):
-        parts = [
-            gradient(
-                codes[i : i + BATCH_SIZE].reshape(-1, *shape),
-                target[i : i + BATCH_SIZE][: len(codes) - i],
-            )
-            for i in range(0, len(codes), BATCH_SIZE)
-        ]
+        parts = []
+        for start in range(0, len(codes), BATCH_SIZE):
+            rows = slice(start, min(start + BATCH_SIZE, len(codes)))
+            batch = codes[rows].reshape(-1, *shape)
+            parts.append(gradient(batch, target[rows], weight[rows]))
         return np.nan_to_num(np.concatenate(parts), posinf=0, neginf=0).reshape(codes.shape)
 
     return in_batches
@@ -247,28 +308,45 @@ def _likelihood_of_loss(autoencoder, decoder, x):
         return "gaussian"
     if kind == "meanabsoluteerror":
         return "laplace"
-    raise ValueError(
-        f"to_vae knows no likelihood for the loss {name!r}. Pass one: likelihood='bernoulli', "
-        "'gaussian', or an object of vaekit.likelihoods."
-    )
+    if kind == "categoricalcrossentropy":
+        return likelihoods.Categorical(from_logits=getattr(loss, "from_logits", False))
+    if kind == "sparsecategoricalcrossentropy":
+        classes = tuple(decoder.outputs[0].shape)[-1]
+        return likelihoods.Categorical(classes, from_logits=getattr(loss, "from_logits", False))
+    if kind == "poisson":
+        return "poisson"
+    advice = "likelihood='bernoulli', 'gaussian', or an object of vaekit.likelihoods"
+    if kind in ("huber", "logcosh"):
+        advice = "likelihood='laplace', which large errors cost as little as they do in this loss"
+    raise ValueError(f"to_vae knows no likelihood for the loss {name!r}. Pass one: {advice}.")
 
 
-def _with_fitted_scale(likelihood, x, parameters):
+def _with_fitted_scale(likelihood, x, parameters, weight):
     """The likelihood of that name with its scale fitted; an object, but for a learned scale."""
     if likelihood == "gaussian":
-        return likelihoods.Gaussian(_scale(x, parameters, 2))
+        return likelihoods.Gaussian(_scale(x, parameters, weight, 2))
     if likelihood == "laplace":
-        return likelihoods.Laplace(_scale(x, parameters, 1))
+        return likelihoods.Laplace(_scale(x, parameters, weight, 1))
     likelihood = likelihoods.get(likelihood)
+    if isinstance(likelihood, likelihoods.Columns):
+        weight = np.broadcast_to(weight, x.shape)
+        weights = [its for _, its, _ in likelihood.split(weight, parameters)]
+        fitted = [
+            _with_fitted_scale(*part, its_weight)
+            for part, its_weight in zip(likelihood.split(x, parameters), weights, strict=True)
+        ]
+        return likelihoods.Columns(list(zip(likelihood.widths, fitted, strict=True)))
     if getattr(likelihood, "scale", None) == "learned":  # a copy: the object stays as it is
         likelihood = type(likelihood).from_config(likelihood.get_config())
-        likelihood.set_sigma(_scale(x, parameters, 2))
+        likelihood.set_sigma(_scale(x, parameters, weight, 2))
     return likelihood
 
 
-def _scale(x, parameters, power):
+def _scale(x, parameters, weight, power):
     """The scale of maximum likelihood for those residuals, kept above 0."""
-    return max(float(np.mean(np.abs(x - parameters) ** power) ** (1 / power)), 1e-6)
+    residuals = np.abs(x - parameters) ** power
+    weight = np.broadcast_to(weight, residuals.shape)
+    return max(float(np.average(residuals, weights=weight) ** (1 / power)), 1e-6)
 
 
 def _check_equal_outputs(vae, autoencoder, halves, x):

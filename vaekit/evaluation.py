@@ -11,6 +11,9 @@ Most functions here evaluate a VAE on data, and share their arguments:
         bounds the memory. Each example has a noise of its own, so the size of the batches changes
         a result by no more than rounding.
     seed: int for the same noise each time, or None.
+    sample_weight: as for ``fit``. Weights of elements, of the shape of x or of its first axes,
+        count in log p(x | z): with 0 for what is missing, the result is that of the observed part
+        of x. Weights of examples, ``(n,)``, multiply the results.
     verbose: 1 for a progress bar, 0 for none.
 
 They raise a TypeError or a ValueError for data that ``fit`` refuses, and for a ``num_samples`` or
@@ -28,7 +31,7 @@ from vaekit.layers.sampling import DEFAULT_MAX_LOG_VAR
 from vaekit.losses import gaussian_kl_terms
 
 
-def elbo(vae, x, num_samples=1, batch_size=1000, seed=None, verbose=0):
+def elbo(vae, x, num_samples=1, batch_size=1000, seed=None, verbose=0, sample_weight=None):
     r"""The evidence lower bound :math:`E_q[\log p(x|z)] - KL(q(z|x) \,\|\, p(z))` of each example.
 
     Summed over pixels and latents; nats. The first term is a mean over ``num_samples`` draws of
@@ -47,16 +50,19 @@ def elbo(vae, x, num_samples=1, batch_size=1000, seed=None, verbose=0):
 
     Source: Kingma & Welling (2014), equation 3.
     """
-    arrays = _checked_arrays(vae, x)
+    arrays = _checked_arrays(vae, x, sample_weight)
     z_mean, z_log_var = _posterior(vae, arrays, batch_size)
+    weight, element_weight = _weights(sample_weight)
     total = -_kl_terms(z_mean, z_log_var).sum(axis=1)
-    settings = num_samples, batch_size, seed, verbose
+    settings = element_weight, num_samples, batch_size, seed, verbose
     for rows, log_p_x, _ in _weighted_draws(vae, arrays, z_mean, z_log_var, *settings):
         total[rows] += log_p_x.sum(axis=1) / num_samples
-    return total
+    return weight * total
 
 
-def log_likelihood(vae, x, num_samples=100, batch_size=1000, seed=None, verbose=0):
+def log_likelihood(
+    vae, x, num_samples=100, batch_size=1000, seed=None, verbose=0, sample_weight=None
+):
     r"""The importance-weighted bound on log p(x) of each example; nats.
 
     .. math:: \log \frac{1}{K} \sum_{k=1}^{K} \frac{p(x|z_k)\, p(z_k)}{q(z_k|x)},
@@ -80,14 +86,15 @@ def log_likelihood(vae, x, num_samples=100, batch_size=1000, seed=None, verbose=
 
     Source: Burda, Grosse & Salakhutdinov (2016), equation 8.
     """
-    arrays = _checked_arrays(vae, x)
+    arrays = _checked_arrays(vae, x, sample_weight)
     z_mean, z_log_var = _posterior(vae, arrays, batch_size)
+    weight, element_weight = _weights(sample_weight)
     log_total = np.full(len(z_mean), -np.inf)
-    settings = num_samples, batch_size, seed, verbose
+    settings = element_weight, num_samples, batch_size, seed, verbose
     for rows, log_p_x, log_ratio in _weighted_draws(vae, arrays, z_mean, z_log_var, *settings):
         log_sum_of_these = np.logaddexp.reduce(log_p_x + log_ratio, axis=1)
         log_total[rows] = np.logaddexp(log_total[rows], log_sum_of_these)
-    return log_total - np.log(num_samples)
+    return weight * (log_total - np.log(num_samples))
 
 
 def kl_per_dimension(vae, x, batch_size=1000):
@@ -215,9 +222,11 @@ def nearest_distance(images, references):
 
 
 class _LogProbOfDraws(keras.Model):
-    """``[z (b, samples, ...), x (b, ...), condition ...]`` -> log p(x | z), ``(b, samples)``.
+    """log p(x | z) of several z an example, ``(b, samples)``.
 
-    A model, because Keras compiles ``predict_on_batch`` of a model on every backend.
+    It takes a dict: ``"z"``, ``(b, samples, ...)``, and, with one row an example, ``"x"``, the list
+    ``"conditions"`` and perhaps ``"weight"``, of elements. A model, because Keras compiles
+    ``predict_on_batch`` of a model on every backend.
     """
 
     def __init__(self, vae):
@@ -229,7 +238,7 @@ class _LogProbOfDraws(keras.Model):
         self.jit_compile = vae.jit_compile
 
     def call(self, inputs):
-        z, *data = inputs
+        z = inputs["z"]
         examples, samples = ops.shape(z)[:2]
 
         def one_row_a_draw(array):
@@ -240,9 +249,12 @@ class _LogProbOfDraws(keras.Model):
             return one_row_a_draw(ops.broadcast_to(array[:, None], shape))
 
         z = one_row_a_draw(z)
-        x, *conditions = [repeated(array) for array in data]
+        x = repeated(inputs["x"])
+        conditions = [repeated(condition) for condition in inputs["conditions"]]
         parameters = self.decoder([z, *conditions] if conditions else z)
-        return ops.reshape(self.likelihood.log_prob(x, parameters), (examples, samples))
+        weight = repeated(inputs["weight"]) if "weight" in inputs else None
+        log_prob = self.likelihood.log_prob(x, parameters, weight)
+        return ops.reshape(log_prob, (examples, samples))
 
 
 # Compiling takes longer than a small evaluation, so it is done once for each VAE. The keys are
@@ -258,7 +270,9 @@ def _compiled_log_prob(vae):
     return model
 
 
-def _weighted_draws(vae, arrays, z_mean, z_log_var, num_samples, batch_size, seed, verbose):
+def _weighted_draws(
+    vae, arrays, z_mean, z_log_var, element_weight, num_samples, batch_size, seed, verbose
+):
     """Yields, for some examples at a time, draws of z from their posteriors.
 
     Each time: which rows of x, log p(x | z), and log p(z) - log q(z | x), both (rows, draws).
@@ -274,15 +288,18 @@ def _weighted_draws(vae, arrays, z_mean, z_log_var, num_samples, batch_size, see
     for start in range(0, len(z_mean), examples_at_once):
         rows = slice(start, start + examples_at_once)
         mean, log_var = z_mean[rows], z_log_var[rows]
-        data = [array[rows] for array in arrays]
+        x, *conditions = [array[rows] for array in arrays]
+        inputs = {"x": x, "conditions": conditions}
+        if element_weight is not None:
+            inputs["weight"] = element_weight[rows]
         generators = [np.random.default_rng(s) for s in seeds.spawn(len(mean))]
         for done in range(0, num_samples, draws_at_once):
             shape = min(draws_at_once, num_samples - done), mean.shape[1]
             noise = np.stack([own.standard_normal(shape, "float32") for own in generators])
             z = mean[:, None] + sigma[rows][:, None] * noise
             log_ratio = 0.5 * (noise**2 + log_var[:, None] - z**2).sum(axis=2)
-            codes = z.reshape(*z.shape[:2], *vae.latent_shape).astype("float32")
-            log_p_x = model.predict_on_batch([codes, *data]).astype("float64")
+            inputs["z"] = z.reshape(*z.shape[:2], *vae.latent_shape).astype("float32")
+            log_p_x = model.predict_on_batch(inputs).astype("float64")
             yield rows, log_p_x, log_ratio
         progress.update(min(start + examples_at_once, len(z_mean)))
 
@@ -307,7 +324,17 @@ def _kl_terms(z_mean, z_log_var):
     return ops.convert_to_numpy(gaussian_kl_terms(z_mean, z_log_var)).astype("float64")
 
 
-def _checked_arrays(vae, x):
+def _weights(sample_weight):
+    """The weight of each example, and that of each element or None."""
+    if sample_weight is None:
+        return 1.0, None
+    weight = ops.convert_to_numpy(sample_weight)
+    if checks.is_weight_of_elements(weight.shape):
+        return 1.0, weight
+    return weight.reshape(-1), None
+
+
+def _checked_arrays(vae, x, sample_weight=None):
     """The data and the conditions as NumPy arrays, checked as ``fit`` checks them."""
     data, conditions = checks.input_and_conditions(x)
     if not all(hasattr(array, "shape") for array in [data, *conditions]):
@@ -315,7 +342,7 @@ def _checked_arrays(vae, x):
             "evaluation expects the data as an array, x or [x, condition, ...], but got "
             f"{type(x).__name__}. Collect a data set first, with np.concatenate(list(batches))."
         )
-    checks.check_arrays(vae, x, None, "x")
+    checks.check_arrays(vae, x, None, "x", sample_weight)
     return [ops.convert_to_numpy(array) for array in [data, *conditions]]
 
 

@@ -9,6 +9,7 @@ Taught in notebooks/04_elbo.ipynb and 08_decoder_outputs.ipynb.
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 # Adam moves a weight by about the learning rate in every step, however large its gradient is.
@@ -23,36 +24,49 @@ _SMALL_LOGIT = 0.5
 class Likelihood(keras.layers.Layer):
     """The interface: subclass it, and write ``log_prob_terms``, ``mean`` and ``sample``.
 
-    ``low`` and ``high`` bound the data that the distribution accepts. A Keras layer, so that the
-    VAE that holds it trains, saves and loads its weights.
+    ``low`` and ``high`` bound the data that the distribution accepts, and ``takes_integers`` says
+    whether they may be integers. A Keras layer, so that the VAE that holds it trains, saves and
+    loads its weights.
     """
 
     low, high = -math.inf, math.inf
+    takes_integers = False
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.built = True  # it has no weights that depend on the shape of the data
 
-    def log_prob(self, x, parameters):
+    def log_prob(self, x, parameters, weight=None):
         """The log-likelihood log p(x | z), summed over every axis but the batch; nats.
 
         Args:
             x: float tensor ``(batch, ...)`` within ``low`` and ``high``.
             parameters: the decoder's output, of shape ``parameters_shape(x.shape)``.
+            weight: float tensor, what each element of x counts; None counts all of them once. With
+                0 an element is not observed. Of the shape of x, or of its first axes alone:
+                ``(batch, time)`` weighs the steps of a series ``(batch, time, features)``.
 
         Returns:
             Tensor ``(batch,)``, float32.
 
         Raises:
-            ValueError: if the shapes do not fit; nothing is broadcast.
+            ValueError: if the shapes do not fit; but for the weight nothing is broadcast.
+
+        Example:
+            >>> x, mean = np.array([[3.0, 5.0]]), np.array([[1.0, 1.0]])
+            >>> log_p = Gaussian(scale=2.0).log_prob(x, mean, weight=[[1.0, 0.0]])
+            >>> print(f"{float(log_p[0]):.4f}")  # that of 3.0 alone
+            -2.1121
         """
         x, parameters = ops.convert_to_tensor(x), ops.convert_to_tensor(parameters)
         self.check_shapes(tuple(x.shape), tuple(parameters.shape))
         terms = self.log_prob_terms(ops.cast(x, "float32"), ops.cast(parameters, "float32"))
+        if weight is not None:
+            terms = terms * _with_trailing_axes(weight, terms)
         return ops.sum(terms, axis=tuple(range(1, len(terms.shape))))
 
     def log_prob_terms(self, x, parameters):
-        """The summands of ``log_prob``, one an element; nats."""
+        """The summands of ``log_prob``, of the shape of x; nats."""
         raise NotImplementedError
 
     def mean(self, parameters):
@@ -338,6 +352,247 @@ def _small_and_large(logits):
     return is_small, ops.where(is_small, logits, 0.0), ops.where(is_small, _SMALL_LOGIT, size)
 
 
+@keras.saving.register_keras_serializable(package="vaekit")
+class Categorical(Likelihood):
+    r"""One class out of K for each position: $\log p(x|z) = \sum_i \log p_{i, c_i}$.
+
+    The decoder's last axis holds the K probabilities of a position. Its negative is the usual
+    categorical cross-entropy.
+
+    Args:
+        classes: None if x is one-hot, ``(batch, ..., K)``; counts are accepted too, and give the
+            multinomial distribution without its constant. The int K if x holds the numbers of the
+            classes, 0 to K - 1, as integers or floats ``(batch, ...)``.
+        from_logits: False if the decoder ends in a softmax and outputs probabilities, which are
+            kept above 1e-7; True if it outputs logits.
+
+    Example:
+        >>> p = np.array([[0.2, 0.7, 0.1]])
+        >>> log_p = Categorical().log_prob([[0.0, 1.0, 0.0]], p)
+        >>> print(f"{float(log_p[0]):.4f}")  # log 0.7
+        -0.3567
+        >>> log_p = Categorical(classes=3).log_prob([[1]], p[:, None])
+        >>> print(f"{float(log_p[0]):.4f}")
+        -0.3567
+
+    Source: Bishop (2006), "Pattern Recognition and Machine Learning", section 2.2.
+    """
+
+    low = 0.0
+
+    def __init__(self, classes=None, from_logits=False, **kwargs):
+        super().__init__(**kwargs)
+        if classes is not None:
+            is_number = isinstance(classes, int) and classes > 0
+            if not is_number:
+                raise ValueError(
+                    f"Categorical expects classes to be an int > 0 or None, but got {classes!r}. "
+                    "It is how many classes there are, where x holds their numbers."
+                )
+            self.high = classes - 1
+            self.takes_integers = True
+        self.classes = classes
+        self.from_logits = from_logits
+
+    def log_prob_terms(self, x, parameters):
+        if self.from_logits:
+            log_p = ops.log_softmax(parameters, axis=-1)
+        else:
+            log_p = ops.log(ops.clip(parameters, 1e-7, 1.0))
+        if self.classes is None:
+            return x * log_p
+        one_hot = ops.one_hot(ops.cast(x, "int32"), self.classes)
+        return ops.sum(one_hot * log_p, axis=-1)
+
+    def mean(self, parameters):
+        """The expectation of the one-hot x: the K probabilities, also where x holds integers."""
+        return ops.softmax(parameters, axis=-1) if self.from_logits else parameters
+
+    def sample(self, parameters, seed=None):
+        p = ops.cast(self.mean(parameters), "float32")
+        k = p.shape[-1]
+        log_p = ops.log(ops.reshape(ops.clip(p, 1e-30, 1.0), (-1, k)))
+        numbers = keras.random.categorical(log_p, 1, seed=seed)
+        numbers = ops.reshape(numbers, ops.shape(p)[:-1])
+        if self.classes is None:
+            return ops.one_hot(numbers, k, dtype="float32")
+        return numbers
+
+    def parameters_shape(self, shape):
+        return tuple(shape) if self.classes is None else (*shape, self.classes)
+
+    def get_config(self):
+        config = super().get_config()
+        return {**config, "classes": self.classes, "from_logits": self.from_logits}
+
+
+@keras.saving.register_keras_serializable(package="vaekit")
+class Poisson(Likelihood):
+    r"""Counts: $\log p(x|z) = \sum_i x_i \log \lambda_i - \lambda_i - \log x_i!$.
+
+    Args:
+        from_log: False if the decoder outputs the rates, as after a softplus or an exponential,
+            which are kept above 1e-7; True if it outputs their logarithms.
+
+    Example:
+        >>> log_p = Poisson().log_prob([[2.0]], [[3.0]])
+        >>> print(f"{float(log_p[0]):.4f}")  # 2 log 3 - 3 - log 2
+        -1.4959
+
+    Source: Johnson, Kemp & Kotz (2005), "Univariate Discrete Distributions", chapter 4.
+    """
+
+    low = 0.0
+    takes_integers = True
+
+    def __init__(self, from_log=False, **kwargs):
+        super().__init__(**kwargs)
+        self.from_log = from_log
+
+    def log_prob_terms(self, x, parameters):
+        if self.from_log:
+            return x * parameters - ops.exp(parameters) - _log_factorial(x)
+        rate = ops.maximum(parameters, 1e-7)
+        return x * ops.log(rate) - rate - _log_factorial(x)
+
+    def mean(self, parameters):
+        return ops.exp(parameters) if self.from_log else parameters
+
+    def sample(self, parameters, seed=None):
+        """Drawn as the number of hits in 2^20 trials, which is as good as a Poisson number.
+
+        No probability differs by more than rate / 2^20; rates end there.
+        """
+        rate = ops.cast(self.mean(parameters), "float32")
+        trials = ops.full(ops.shape(rate), 2.0**20)
+        hit = ops.clip(rate / 2.0**20, 0.0, 1.0)
+        return keras.random.binomial(ops.shape(rate), trials, hit, seed=seed, dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), "from_log": self.from_log}
+
+
+@keras.saving.register_keras_serializable(package="vaekit")
+class Columns(Likelihood):
+    """Different likelihoods for different columns of a table, which are independent given z.
+
+    The last axis of x is cut into groups of columns, in their order, and so is the decoder's
+    output.
+
+    Args:
+        parts: list of pairs ``(how many columns, likelihood)``; likelihoods as for ``VAE``. A
+            group of K one-hot columns is ``(K, Categorical())``. A group with
+            ``Gaussian("predicted")`` takes twice as many columns of the decoder's output.
+
+    Raises:
+        ValueError: if a number of columns is no int > 0, or a part takes the numbers of classes,
+            which would be one column of x and K of the decoder's output: make them one-hot.
+
+    Example: a length, a colour out of three, and a yes or no.
+
+        >>> likelihood = Columns([(1, Gaussian(0.5)), (3, "categorical"), (1, "bernoulli")])
+        >>> x = [[1.5, 0.0, 1.0, 0.0, 1.0]]
+        >>> log_p = likelihood.log_prob(x, [[1.5, 0.2, 0.7, 0.1, 0.9]])
+        >>> print(f"{float(log_p[0]):.4f}")  # -log 0.5 - log(2 pi) / 2 + log 0.7 + log 0.9
+        -0.6878
+    """
+
+    def __init__(self, parts, **kwargs):
+        super().__init__(**kwargs)
+        self.widths = [width for width, _ in parts]
+        self.likelihoods = [get(likelihood) for _, likelihood in parts]
+        self.takes_integers = all(likelihood.takes_integers for likelihood in self.likelihoods)
+        for width, likelihood in zip(self.widths, self.likelihoods, strict=True):
+            if not isinstance(width, int) or width < 1:
+                raise ValueError(
+                    f"Columns expects an int > 0 of columns for each likelihood, but got {width!r}."
+                )
+            if len(likelihood.parameters_shape((None, width))) != 2:
+                raise ValueError(
+                    "Columns expects one-hot columns for Categorical, but got "
+                    f"Categorical(classes={likelihood.classes}). Give "
+                    f"({likelihood.classes}, Categorical()), and keras.utils.to_categorical of x."
+                )
+        bounds = [
+            ([likelihood.low] * width, [likelihood.high] * width)
+            for width, likelihood in zip(self.widths, self.likelihoods, strict=True)
+        ]
+        self.low, self.high = (np.concatenate(each) for each in zip(*bounds, strict=True))
+
+    def split(self, x, parameters):
+        """List of ``(likelihood, its columns of x, its columns of the decoder's output)``."""
+        found, first, first_parameter = [], 0, 0
+        for width, likelihood in zip(self.widths, self.likelihoods, strict=True):
+            end = first + width
+            end_of_parameters = first_parameter + likelihood.parameters_shape((None, width))[-1]
+            its_parameters = parameters[..., first_parameter:end_of_parameters]
+            found.append((likelihood, x[..., first:end], its_parameters))
+            first, first_parameter = end, end_of_parameters
+        return found
+
+    def log_prob_terms(self, x, parameters):
+        terms = [part.log_prob_terms(its_x, own) for part, its_x, own in self.split(x, parameters)]
+        return ops.concatenate(terms, axis=-1)
+
+    def mean(self, parameters):
+        means = [part.mean(own) for part, _, own in self.split(parameters, parameters)]
+        return ops.concatenate(means, axis=-1)
+
+    def sample(self, parameters, seed=None):
+        # A generator draws other numbers for each part; an int would repeat them.
+        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+        samples = [part.sample(own, seed) for part, _, own in self.split(parameters, parameters)]
+        return ops.concatenate([ops.cast(sample, "float32") for sample in samples], axis=-1)
+
+    def parameters_shape(self, shape):
+        *rest, columns = shape
+        if columns not in (None, sum(self.widths)):
+            raise ValueError(
+                f"Columns expects x with {sum(self.widths)} columns, {self.widths}, but its shape "
+                f"is {tuple(shape)}. Give a part for every column, in their order."
+            )
+        of_parts = [
+            likelihood.parameters_shape((*rest, width))[-1]
+            for width, likelihood in zip(self.widths, self.likelihoods, strict=True)
+        ]
+        return (*rest, sum(of_parts))
+
+    def get_config(self):
+        serialized = [keras.saving.serialize_keras_object(each) for each in self.likelihoods]
+        return {**super().get_config(), "parts": list(zip(self.widths, serialized, strict=True))}
+
+    @classmethod
+    def from_config(cls, config):
+        parts = [
+            (width, keras.saving.deserialize_keras_object(likelihood))
+            for width, likelihood in config["parts"]
+        ]
+        return cls(**{**config, "parts": parts})
+
+
+def _with_trailing_axes(weight, terms):
+    """The weight with as many axes as the terms: those that it lacks, of length 1, at the end."""
+    weight = ops.cast(ops.convert_to_tensor(weight), "float32")
+    shape, of_terms = tuple(weight.shape), tuple(terms.shape)
+    fits = len(shape) <= len(of_terms) and all(
+        size in (1, None) or expected is None or size == expected
+        for size, expected in zip(shape, of_terms, strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"log_prob expects a weight of the shape of the data, {of_terms}, or of its first axes "
+            f"alone, but got {shape}."
+        )
+    return ops.reshape(weight, (*ops.shape(weight), *[1] * (len(of_terms) - len(shape))))
+
+
+def _log_factorial(x):
+    """log x!, by Stirling's series for (x + 7)!, where its error is below that of float32."""
+    n = x + 7
+    stirling = n * ops.log(n) - n + 0.5 * ops.log(2 * math.pi * n) + 1 / (12 * n) - 1 / (360 * n**3)
+    return stirling - sum(ops.log(x + k) for k in range(1, 8))  # (x + 1) ... (x + 7)
+
+
 def _positive_number(number, kind, name, others=""):
     if isinstance(number, str) or not 0 < number < math.inf:
         raise ValueError(
@@ -349,9 +604,11 @@ def _positive_number(number, kind, name, others=""):
 
 BY_NAME = {
     "bernoulli": Bernoulli,
+    "categorical": Categorical,
     "continuous_bernoulli": ContinuousBernoulli,
     "gaussian": Gaussian,
     "laplace": Laplace,
+    "poisson": Poisson,
 }
 
 

@@ -145,12 +145,10 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
             draw, *_ = self._as_draw((x,))
             y_pred = self(draw, training=training)
         parameters, z_mean, z_log_var = y_pred
-        reconstruction_loss = -self.likelihood.log_prob(target(x, y), parameters)
+        weight, element_weight = weights_of_examples_and_elements(sample_weight)
+        reconstruction_loss = -self.likelihood.log_prob(target(x, y), parameters, element_weight)
         kl_loss = ops.cast(gaussian_kl(z_mean, z_log_var), "float32")
         charged_kl = self.kl_with_free_bits(z_mean, z_log_var) if self.free_bits else kl_loss
-        weight = 1.0
-        if sample_weight is not None:
-            weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         self.reconstruction_tracker.update_state(weight * reconstruction_loss)
         self.kl_tracker.update_state(weight * kl_loss)
         negative_elbo = weight * (reconstruction_loss + self.beta * charged_kl)
@@ -247,6 +245,9 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         """As ``keras.Model.fit``: ``fit(x)``, ``fit(x, x)``, ``fit(noisy, clean)``, data sets.
 
         Conditional: ``fit([x, c])``, ``fit([noisy, c], clean)``, data sets of ``((x, c),)``.
+        ``sample_weight`` of shape ``(n,)`` weighs examples, KL included. Of the target's shape or
+        its first axes, ``(n, time)`` or ``(n, features)``, it weighs elements in log p(x | z)
+        alone, where 0 means not observed: missing values, and what pads a series.
         Raises what ``checks.check_data`` raises, before anything is trained. How the steps are
         run, and which networks XLA compiles, is told by ``BlockTraining.fit``.
         """
@@ -325,6 +326,15 @@ def target(x, y):
         return y
     x = x.inputs if isinstance(x, Draw) else x
     return checks.input_and_conditions(x)[0]
+
+
+def weights_of_examples_and_elements(sample_weight):
+    """Which of the two a ``sample_weight`` is; the other one is 1, or None."""
+    if sample_weight is None:
+        return 1.0, None
+    if checks.is_weight_of_elements(sample_weight.shape):
+        return 1.0, sample_weight
+    return ops.reshape(ops.cast(sample_weight, "float32"), (-1,)), None
 
 
 def without_third_output(encoder):

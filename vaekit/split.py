@@ -148,11 +148,11 @@ def _check_one_tensor(model):
             "keras.Input, slice from it what the autoencoder takes, call the autoencoder on the "
             "slices, and put its outputs together with keras.layers.Concatenate."
         )
-    if model.inputs[0].dtype in ("string", "bool") or "int" in model.inputs[0].dtype:
+    if model.inputs[0].dtype in ("string", "bool"):
         raise ValueError(
             f"to_vae expects an autoencoder of numbers, but {model.name!r} takes "
-            f"{model.inputs[0].dtype}. Convert what follows its first layer (an Embedding or a "
-            "TextVectorization): a model from that layer's output on, with those vectors as x."
+            f"{model.inputs[0].dtype}. Convert what follows its first layer (a TextVectorization, "
+            "for example): a model from that layer's output on, with what it gives as x."
         )
     for layer in _all_layers(model):
         if getattr(layer, "stateful", False):
