@@ -186,7 +186,7 @@ def test_nan_in_validation_data_and_evaluate():
     refuses(ValueError, NOT_FINITE.format("x"), evaluate, holed(np.nan))
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
 def test_images_that_are_not_floating_point(dtype):
     refuses(TypeError, INTEGERS.format("x", dtype), fit, BAD.astype(dtype))
 
@@ -206,9 +206,24 @@ def test_a_target_of_another_shape():
     refuses(ValueError, message, fit, X, X[:, :5])
 
 
+LABELS = (
+    "VAE expects floating-point data, but the target of x is int64. If these are labels, leave "
+    "them out, the data are their own target: fit(x), or dataset.map(lambda image, label: image)."
+)
+
+
 def test_labels_in_the_place_of_the_target():
     labels = np.arange(22) % 10
-    refuses(TypeError, INTEGERS.format("target of x", "int64"), fit, X, labels)
+    refuses(TypeError, LABELS, fit, X, labels)
+
+
+def test_true_and_false_become_zeros_and_ones():
+    message = (
+        "VAE expects floating-point data, but the x is bool. Make zeros and ones of it, with "
+        "x.astype('float32')."
+    )
+    refuses(TypeError, message, fit, X > 0.5)
+    fit(tiny_vae(compiled={"run_eagerly": True}), (X > 0.5).astype("float32"))
 
 
 def test_data_without_examples():

@@ -198,6 +198,49 @@ def test_a_sequential_decoder():
     assert sorted(fit(vae, X)) == LOGS
 
 
+# ---- in the place of an autoencoder ------------------------------------------------------------
+
+
+def test_a_model_of_its_input_and_its_output_is_the_reconstruction():
+    vae = tiny_vae()
+    assert vae.inputs == vae.encoder.inputs
+    assert [tuple(output.shape) for output in vae.outputs] == [(None, 6)]
+    model = keras.Model(vae.input, vae.output)
+    np.testing.assert_allclose(numpy(model(X)), numpy(vae(X)), rtol=1e-6)
+    longer = keras.Model(vae.inputs, layers.Rescaling(2.0)(vae.outputs[0]))
+    np.testing.assert_allclose(numpy(longer([X])), 2 * numpy(vae(X)), rtol=1e-6)
+
+
+def test_a_conditional_vae_has_two_inputs():
+    x, c, z = keras.Input((6,)), keras.Input((3,)), keras.Input((2,))
+    both = layers.Concatenate()
+    encoder = keras.Model([x, c], [layers.Dense(2)(both([x, c])) for _ in range(2)])
+    decoder = keras.Model([z, c], layers.Dense(6, activation="sigmoid")(both([z, c])))
+    vae = vaekit.VAE(encoder, decoder)
+    data = [X, np.ones((22, 3), "float32")]
+    model = keras.Model(vae.inputs, vae.outputs)
+    (found,) = keras.tree.flatten(model(data))
+    np.testing.assert_allclose(numpy(found), numpy(vae(data)), rtol=1e-6)
+
+
+def test_a_compiled_vae_has_a_loss_for_those_who_ask():
+    assert tiny_vae(optimizer=None).loss is None
+    vae = tiny_vae()
+    assert vae.loss
+    assert vae.get_compile_config()["loss"] is None
+
+
+def test_latents_of_a_free_size_are_drawn_by_hand():
+    x, z = keras.Input((None, None, 1)), keras.Input((None, None, 2))
+    half = layers.Conv2D(2, 3, strides=2, padding="same"), layers.Conv2D(2, 3, 2, "same")
+    encoder = keras.Model(x, [layer(x) for layer in half])
+    vae = vaekit.VAE(encoder, keras.Model(z, layers.Conv2DTranspose(1, 3, 2, "same")(z)))
+    with pytest.raises(ValueError, match=r"latents of a known shape, .* \(None, None, 2\)"):
+        vae.sample(3)
+    drawn = vae.likelihood.mean(vae.decode(keras.random.normal((3, 4, 4, 2))))
+    assert tuple(drawn.shape) == (3, 8, 8, 1)
+
+
 # ---- data in all the forms that Keras takes ----------------------------------------------------
 
 

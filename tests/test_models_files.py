@@ -302,3 +302,13 @@ def test_operations_would_show_a_random_one(tmp_path):
     sampled = keras.Model(two.input, vaekit.Sampling()(two.outputs))
     sampled.export(tmp_path / "sampled", verbose=False)
     assert [name for name in operations(tmp_path / "sampled") if "Random" in name]
+
+
+@pytest.mark.parametrize("name", ["vae.h5", "vae.hdf5"])
+def test_a_file_that_keras_could_not_load_again_is_not_written(name, tmp_path):
+    vae = tiny_vae()
+    with pytest.raises(ValueError, match=r"legacy HDF5 format, .* vae.save\('vae.keras'\)"):
+        vae.save(tmp_path / name)
+    assert not (tmp_path / name).exists()
+    vae.save_weights(tmp_path / "vae.weights.h5")
+    vae.load_weights(tmp_path / "vae.weights.h5")

@@ -134,6 +134,27 @@ def check_no_loss(loss):
         )
 
 
+def check_latent_shape_is_known(vae):
+    """Raises a ValueError unless every axis of z has a length, as drawing it needs."""
+    if None in vae.latent_shape:
+        raise ValueError(
+            f"vae.sample expects latents of a known shape, but theirs is {vae.latent_shape}: the "
+            "size of the images is free. Draw z in the size that you want, for example z = "
+            "keras.random.normal((n, 4, 4, channels)), and take "
+            "vae.likelihood.mean(vae.decode(z))."
+        )
+
+
+def check_file(path):
+    """Raises a ValueError if a model in that file could not be loaded again."""
+    if str(path).endswith((".h5", ".hdf5")):
+        raise ValueError(
+            f"A VAE cannot be loaded again from the legacy HDF5 format, but got {str(path)!r}. "
+            "Save it as vae.save('vae.keras'), or its weights as vae.save_weights("
+            "'vae.weights.h5')."
+        )
+
+
 # ---- the data ----------------------------------------------------------------------------------
 
 
@@ -290,6 +311,17 @@ def advice_for_the_range(likelihood):
     return "Scale it (images: x / 255), or choose likelihood='gaussian'."
 
 
+def advice_for_the_dtype(dtype, name, axes):
+    if dtype == "bool":
+        return "Make zeros and ones of it, with x.astype('float32')."
+    if "target" in name and axes == 1:
+        return (
+            "If these are labels, leave them out, the data are their own target: fit(x), or "
+            "dataset.map(lambda image, label: image)."
+        )
+    return "Convert it, for images with x.astype('float32') / 255."
+
+
 def check_array(array, name, expected, integers=False):
     """Raises unless ``array`` is floating-point, finite, not empty and of the shape ``expected``.
 
@@ -303,7 +335,7 @@ def check_array(array, name, expected, integers=False):
     if "float" not in dtype and not (integers and "int" in dtype):
         raise TypeError(
             f"VAE expects floating-point data, but the {name} is {dtype}. "
-            "Convert it, for images with x.astype('float32') / 255."
+            + advice_for_the_dtype(dtype, name, len(array.shape))
         )
     shape = tuple(array.shape)
     if isinstance(expected, tuple) and not fits_shape(shape, expected):

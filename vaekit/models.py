@@ -109,8 +109,10 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         self.mean_over_batch = MeanOverBatch()
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
-        if checks.input_shapes(encoder) is not None:
-            self(symbolic_tensors(encoder.input_shape))  # Keras exports only what was called.
+        if getattr(encoder, "inputs", None):
+            self(encoder.input)  # so that vae.input and vae.output exist, and export works
+        elif checks.input_shapes(encoder) is not None:
+            self(symbolic_tensors(encoder.input_shape))
 
     def build(self, input_shape):
         outputs = self.encoder.compute_output_spec(symbolic_tensors(input_shape))
@@ -231,6 +233,7 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         conditions = list(condition) if isinstance(condition, (list, tuple)) else [condition]
         conditions = [] if condition is None else conditions
         checks.check_conditions(self, conditions, n, "samples")
+        checks.check_latent_shape_is_known(self)
         z = keras.random.normal((n, *self.latent_shape), seed=seed)
         return self.likelihood.mean(self.decode([z, *conditions] if conditions else z))
 
@@ -240,6 +243,7 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         super().compile(optimizer=optimizer, loss=None, **kwargs)
         if self.built:  # so that a file holds the state of the optimizer, trained or not
             self.optimizer.build(self.trainable_variables)
+        self.loss = self.mean_over_batch  # scikit-learn's wrappers ask whether there is one
 
     def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """As ``keras.Model.fit``: ``fit(x)``, ``fit(x, x)``, ``fit(noisy, clean)``, data sets.
@@ -276,6 +280,14 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
 
     # As functional models have them, so that a VAE can stand where an autoencoder stood.
     @property
+    def inputs(self):
+        return self.encoder.inputs
+
+    @property
+    def outputs(self):
+        return [self.output]
+
+    @property
     def input_shape(self):
         return self.encoder.input_shape
 
@@ -286,6 +298,15 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
     @property
     def output_names(self):
         return self.decoder.output_names
+
+    def save(self, filepath, *args, **kwargs):
+        """As ``keras.Model.save``, to a ``.keras`` file.
+
+        Raises:
+            ValueError: for a ``.h5`` file, from which Keras could not load a VAE again.
+        """
+        checks.check_file(filepath)
+        return super().save(filepath, *args, **kwargs)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
