@@ -13,7 +13,7 @@ from keras import ops
 
 from vaekit import checks, latent_map, likelihoods
 from vaekit.flat_copy import is_graph
-from vaekit.gradients import compiled_gradient
+from vaekit.gradients import compiled_gradient, full_precision
 from vaekit.heads import Heads, from_code, named_as
 from vaekit.models import VAE
 from vaekit.posterior_width import fit_log_var
@@ -27,6 +27,7 @@ FEWEST_EXAMPLES = 4
 FINE_TUNING = 0.3  # of the autoencoder's learning rate
 
 
+@full_precision()
 def to_vae(
     autoencoder,
     x_train,
@@ -39,11 +40,11 @@ def to_vae(
 ):
     r"""A VAE with the inputs and outputs of a trained autoencoder, usable before any training.
 
-    ``vae.predict(x)`` equals ``autoencoder.predict(x)``. The codes are whitened: an affine map
-    is folded into the mean head and its inverse into the decoder's code_layer. The posterior's
-    width follows from the curvature of the log-likelihood, and is regressed on the features
-    that the code is made of. The autoencoder is copied, and not touched. Memory grows with
-    the number of codes and the square of the latent size alone.
+    ``vae.predict(x)`` equals ``autoencoder.predict(x)``, on a GPU up to its rounding. The codes
+    are whitened: an affine map is folded into the mean head and its inverse into the decoder's
+    code_layer. The posterior's width follows from the curvature of the log-likelihood, and is
+    regressed on the features that the code is made of. The autoencoder is copied, and not touched.
+    Memory grows with the number of codes and the square of the latent size alone.
 
     Args:
         autoencoder: a trained functional, Sequential or nested Keras model; a subclassed one

@@ -1,4 +1,6 @@
-"""The gradient of a function on whichever backend Keras runs; Keras itself has none to call."""
+"""What Keras has no call of its own for, on whichever backend it runs: gradients, and precision."""
+
+import contextlib
 
 import keras
 from keras import ops
@@ -42,3 +44,39 @@ def compiled_gradient(function):
         return ops.convert_to_numpy(found)
 
     return on_arrays
+
+
+@contextlib.contextmanager
+def full_precision():
+    """Within it GPUs multiply float32 numbers as such.
+
+    Outside they may round the factors to 11 bits ("TF32"), and the differences of two gradients,
+    of which curvatures are made, then consist of rounding.
+    """
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        before = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        try:
+            yield
+        finally:
+            tf.config.experimental.enable_tensor_float_32_execution(before)
+    elif backend == "jax":
+        import jax
+
+        with jax.default_matmul_precision("highest"):
+            yield
+    else:
+        import torch
+
+        cudnn = torch.backends.cudnn
+        before, before_of_convolutions = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+        torch.set_float32_matmul_precision("highest")
+        cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+            cudnn.allow_tf32 = before_of_convolutions
