@@ -1,5 +1,7 @@
 """A trained autoencoder becomes a VAE with the same inputs and outputs."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -306,3 +308,14 @@ def test_output_of_another_size_is_refused_with_both():
     h = layers.Conv2DTranspose(1, 3, strides=2, padding="same", name="last")(h)
     with pytest.raises(ValueError, match=r"'last', gives, \(32, 32, 1\), .* \(30, 30, 1\)"):
         vaekit.to_vae(keras.Model(x, h), data((30, 30, 1), n=8))
+
+
+def test_outputs_far_from_their_target_are_told_with_the_place_of_the_call():
+    autoencoder, x = trained("linear", epochs=100)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        vaekit.to_vae(autoencoder, x, verbose=0)
+    assert not any("y_train" in str(each.message) for each in found)
+    with pytest.warns(UserWarning, match="give them as y_train") as found:
+        vaekit.to_vae(autoencoder, x, y_train=x - 9, verbose=0)
+    assert found[0].filename == __file__

@@ -1,5 +1,7 @@
 """Every autoencoder of the zoo becomes a VAE of the same outputs, or is refused with a way out."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -57,3 +59,14 @@ def test_it_is_refused_and_its_way_out_works(refusal):
     case = refusal.way_out()
     expected = reconstructions(case.autoencoder, case.x)
     assert outputs(converted(case), case.x) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_page_has_a_row_for_each_and_no_other():
+    page = (Path(vaekit.__file__).parents[1] / "docs" / "to_vae.md").read_text("utf-8")
+    converted_rows, refused_rows = page.split("## What it refuses")
+    for part, makes in (
+        (converted_rows, zoo.CONVERTED),
+        (refused_rows, [refusal.refused for refusal in zoo.REFUSED]),
+    ):
+        rows = [line.split("|")[1].strip() for line in part.splitlines() if line.startswith("| ")]
+        assert sorted(rows[1:]) == sorted(make.__name__.replace("_", " ") for make in makes)

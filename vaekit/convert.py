@@ -231,7 +231,7 @@ def _warn_of_another_target(likelihood, target, parameters, weight):
             f"What the autoencoder gives is {error:.3g} away from its target (root mean square), "
             f"and the mean of the target only {spread:.3g}. Either it is not trained yet, or it "
             "was trained on other targets: give them as y_train.",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -286,7 +286,7 @@ def _fresh_optimizer(autoencoder):
             f"The optimizer {type(optimizer).__name__} cannot be copied: the VAE gets Adam at "
             f"{rate:.3g}, {FINE_TUNING} times its present learning rate. Compile it with another, "
             "vae.compile(optimizer), if you like.",
-            stacklevel=3,
+            stacklevel=4,
         )
         return keras.optimizers.Adam(rate)
 

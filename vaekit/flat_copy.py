@@ -104,7 +104,7 @@ class _Copies:
             warnings.warn(
                 f"The layers {' and '.join(map(repr, tied[0]))} share weights. The VAE holds a "
                 "copy for each of them, which training may move apart.",
-                stacklevel=5,
+                stacklevel=6,
             )
 
 

@@ -5,8 +5,10 @@ autoencoder's own code. A code of up to ``MOST_MIXED`` numbers is one vector, wh
 mix. A larger feature map gets heads *per position*: convolutions of size 1 x 1, as many weights as
 channels squared, for images of any size. A larger vector gets one scale for each number.
 
-Where both are possible, the mixing heads are better: on digits with a map of 7 x 7 x 8 numbers the
-negative ELBO was 198 nats before training and 179 after an epoch, per position 243 and 224.
+Where both are possible, the mixing heads are better. On digits with a map of 7 x 7 x 8 numbers, two
+seeds, their negative ELBO was 183 nats before training and 114 after four epochs, per position 195
+and 140. Drawn digits were 6.4 and then 5.9 away from the nearest test image, per position 7.4 and
+6.5; real ones are 4.6. Per position the VAE has 2,850 parameters, mixing 464,802.
 """
 
 import math

@@ -23,6 +23,7 @@ GROWTH = 10.0  # of an axis at a time, because h was measured only as far as a p
 ROUNDS = 3
 PAIRS = 4000  # of gradients in the first round, which finds the rotation, and in the last
 FEWER_PAIRS = 1000  # in the rounds between, which find one number an axis
+FEWEST_PAIRS = 500  # of feature maps with many positions
 
 
 class LatentMap:
@@ -84,20 +85,22 @@ def fit(codes, rows, gradient):
         gradient: function of codes near the first of ``rows``, the loss's gradient at each.
     """
     found = LatentMap(codes)
-    sigma = np.full(codes.shape[-1], 0.1)
+    positions, channels = codes.shape[1:]
+    mixes = found.axes.ndim == 2
+    sigma = np.full(channels, 0.1)
     for round_ in range(ROUNDS + 1):
-        last = round_ == ROUNDS
-        # What is one number an axis, or is averaged over positions too, needs fewer examples.
-        enough = last or (round_ == 0 and codes.shape[1] == 1)
-        pairs = PAIRS if enough else FEWER_PAIRS
+        last, rotates = round_ == ROUNDS, round_ == 0 and mixes
+        # What is one number an axis needs fewer examples than the rotation, and what is averaged
+        # over positions too still fewer.
+        pairs = PAIRS if last or rotates else FEWER_PAIRS
+        pairs = min(pairs, max(PAIRS // positions, FEWEST_PAIRS))
         part = slice(0, len(rows) if last else min(len(rows), pairs // 2))
         z = np.zeros(rows[part].shape, "float32")
-        probes = min(max(pairs // len(z), 1), max(codes.shape[-1], 4), 64)
+        probes = min(max(pairs // len(z), 1), max(channels, 4), 64)
 
         def of_z(step, codes=rows[part]):
             return found.pull_back(gradient(codes + found.step(step)))
 
-        rotates = round_ == 0 and found.axes.ndim == 2
         along_axes, hessian = curvature(of_z, z, sigma, probes, round_, with_hessian=rotates)
         if rotates:
             curvatures, rotation = np.linalg.eigh(hessian)
@@ -106,9 +109,11 @@ def fit(codes, rows, gradient):
             curvatures = along_axes.mean(axis=(0, 1))
         if last:
             break
-        variances = found.to_z(codes).var(axis=(0, 1))
+        if round_ == 0:
+            variances = found.to_z(codes).var(axis=(0, 1))
         growth = _best_width(variances, np.maximum(curvatures, 0))
         found.scale(growth)
+        variances = variances / growth**2
         sigma = 1 / np.sqrt(1 + np.maximum(curvatures, 0) * growth**2)
     return found, along_axes
 

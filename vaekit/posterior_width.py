@@ -17,6 +17,7 @@ Archambeau (2009), equation 13; the random probes: Hutchinson (1990), Bekas, Kok
 import numpy as np
 
 MOST_MIXED = 400  # axes of z whose mean Hessian is measured too; more would cost too much
+MOST_TRIED = 64  # outputs that the damping of the regression is chosen for
 MOST_COMPONENTS = 256  # principal components of the features that the log-variance is read from
 
 
@@ -87,23 +88,32 @@ def fit_log_var(features, precision, steps=8):
     centre = features[fit].mean(axis=0)
     components, variances = _principal_components(features[fit] - centre)
     x = (features - centre) @ components
-    level = -np.log(np.maximum(precision[fit].mean(axis=0), 1.0))
-    best = None
-    for penalty in variances.max(initial=0.0) * np.array([1e9, 1e1, 1e0, 1e-1, 1e-2, 1e-3]) + 1e-9:
-        kernel, bias = np.zeros((x.shape[1], precision.shape[1])), level
-        for _ in range(steps if penalty < 1e8 else 1):
-            log_var = np.clip(x[fit] @ kernel + bias, -50, 0.5)
-            # The gain of one step of scoring; the clip keeps outliers from throwing it far.
-            gain = np.clip(1 - precision[fit] * np.exp(log_var), -3, 1)
-            target = log_var + gain
-            bias = target.mean(axis=0)
-            kernel = x[fit].T @ (target - bias) / len(target) / (variances + penalty)[:, None]
+    penalties = variances.max(initial=0.0) * np.array([1e9, 1e1, 1e0, 1e-1, 1e-2, 1e-3]) + 1e-9
+    some = precision[:, :: -(-precision.shape[1] // MOST_TRIED)]
+    costs = []
+    for penalty in penalties:
+        kernel, bias = _scoring(x[fit], some[fit], variances, penalty, steps)
         log_var = x[held] @ kernel + bias
-        cost = np.mean(precision[held] * np.exp(np.clip(log_var, -50, 50)) - log_var)
-        if best is None or cost < best[0]:
-            best = cost, kernel, bias
-    kernel = components @ best[1]
-    return kernel, best[2] - centre @ kernel
+        cost = some[held] * np.exp(np.clip(log_var, -50, 50)) - log_var
+        costs.append(cost.mean())
+    best = penalties[np.argmin(costs)]
+    kernel, bias = _scoring(x[fit], precision[fit], variances, best, steps)
+    kernel = components @ kernel
+    return kernel, bias - centre @ kernel
+
+
+def _scoring(x, precision, variances, penalty, steps):
+    """Kernel and bias by Fisher's scoring, damped by ``penalty``; x are principal components."""
+    bias = -np.log(np.maximum(precision.mean(axis=0), 1.0))
+    kernel = np.zeros((x.shape[1], precision.shape[1]))
+    for _ in range(steps if penalty < 1e8 * variances.max(initial=0.0) else 1):
+        log_var = np.clip(x @ kernel + bias, -50, 0.5)
+        # The gain of one step of scoring; the clip keeps outliers from throwing it far.
+        gain = np.clip(1 - precision * np.exp(log_var), -3, 1)
+        target = log_var + gain
+        bias = target.mean(axis=0)
+        kernel = x.T @ (target - bias) / len(target) / (variances + penalty)[:, None]
+    return kernel, bias
 
 
 def _principal_components(x):

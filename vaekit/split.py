@@ -263,7 +263,7 @@ def _narrowest(graph):
         warnings.warn(
             f"The narrowest hidden layer, {_maker(graph, best).operation.name!r}, has {limit} "
             f"elements, the input {size_of_x}: the code compresses nothing.",
-            stacklevel=4,
+            stacklevel=5,
         )
     return best
 

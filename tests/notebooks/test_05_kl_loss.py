@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 import vaekit
@@ -44,8 +45,12 @@ def test_line_4_summed_over_latents_equals_the_packaged_function(heads, kl_gauss
 def test_unmask_finds_nothing_in_the_packaged_function_and_the_fault_in_a_wrong_one():
     unmask = definition(NOTEBOOK, "unmask", {"np": np})
 
+    @tf.function(reduce_retracing=True)  # it is called some ten thousand times
+    def compiled(mu, sigma):
+        return vaekit.losses.gaussian_kl(mu[None], 2 * tf.math.log(sigma)[None])[0]
+
     def packaged(mu, sigma):
-        return vaekit.losses.gaussian_kl(mu[None], 2 * np.log(sigma)[None])[0]
+        return compiled(tf.constant(mu), tf.constant(sigma)).numpy()
 
     truth = {"prior": 0, "slope": 0, "minimum": 0, "sigma": 1, "point": 0.8181472, "twice": 2}
     assert unmask(packaged) == pytest.approx(truth, abs=1e-4)

@@ -133,11 +133,14 @@ def test_every_figure_is_linked_and_every_notebook_extracts_what_is_linked(tmp_p
     assert stored - of_the_benchmark == extracted
 
 
-def broken(code, printed):
-    """A notebook of one cell that prints something else than is stored, or worse."""
-    outputs = [new_output("stream", text=printed)] if printed else []
+def broken(*cells_and_prints):
+    """A notebook whose cells print something else than is stored, or worse."""
+    cells = []
+    for code, printed in cells_and_prints:
+        outputs = [new_output("stream", text=printed)] if printed else []
+        cells.append(new_code_cell(code, execution_count=len(cells) + 1, outputs=outputs))
     return new_notebook(
-        cells=[new_code_cell(code, execution_count=1, outputs=outputs)],
+        cells=cells,
         metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
     )
 
@@ -145,11 +148,10 @@ def broken(code, printed):
 @pytest.mark.slow
 def test_broken_notebooks_turn_the_run_red(tmp_path):
     cases = {
-        "good": broken("print(1)", "1\n"),
-        "raises": broken("assert 1 == 2", ""),
-        "prints_something_else": broken("print(2)", "1\n"),
-        "prints_something_new": broken("print(2)", ""),
-        "kills_the_kernel": broken("import os\nos._exit(1)", ""),
+        "good": broken(("print(1)", "1\n")),
+        # It raises, prints something else than is stored, and something where nothing is stored.
+        "wrong": broken(("assert 1 == 2", ""), ("print(2)", "1\n"), ("print(2)", "")),
+        "kills_the_kernel": broken(("import os\nos._exit(1)", "")),
     }
     for name, notebook in cases.items():
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
@@ -164,10 +166,11 @@ def test_broken_notebooks_turn_the_run_red(tmp_path):
         [sys.executable, "-m", "pytest", "-rA", "-c", "/dev/null", *options, str(tmp_path)],
         capture_output=True, text=True,
     )  # fmt: skip
-    passed = re.findall(r"^PASSED .*?(\w+)\.ipynb", done.stdout, flags=re.M)
-    failed = re.findall(r"^(?:FAILED|ERROR) .*?(\w+)\.ipynb", done.stdout, flags=re.M)
-    assert passed == ["good"]
-    assert sorted(set(failed)) == sorted(set(cases) - {"good"})
+    passed = re.findall(r"^PASSED .*?(\w+\.ipynb::Cell \d)", done.stdout, flags=re.M)
+    failed = re.findall(r"^(?:FAILED|ERROR) .*?(\w+\.ipynb::Cell \d)", done.stdout, flags=re.M)
+    assert passed == ["good.ipynb::Cell 0"]
+    wrong = [f"wrong.ipynb::Cell {i}" for i in range(3)]
+    assert sorted(set(failed)) == ["kills_the_kernel.ipynb::Cell 0", *wrong]
 
 
 def add_line(path, line):
