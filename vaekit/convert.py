@@ -11,8 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vaekit import checks, latent_map, likelihoods
-from vaekit.flat_copy import is_graph
+from vaekit import conversion_checks, latent_map, likelihoods
 from vaekit.gradients import compiled_gradient, full_precision
 from vaekit.heads import Heads, from_code, named_as
 from vaekit.models import VAE
@@ -23,7 +22,6 @@ BATCH_SIZE = 500  # examples at a time
 MOST_CODES = 20_000  # training examples whose codes are whitened
 MOST_ROWS = 4000  # of these, examples that the width of the posterior is fitted on
 MOST_NUMBERS = 2_000_000  # in the codes of those rows, where they are large
-FEWEST_EXAMPLES = 4
 FINE_TUNING = 0.3  # of the autoencoder's learning rate
 
 
@@ -78,33 +76,30 @@ def to_vae(
     precision: MacKay (2003), chapter 27. Folding both into a network is this course's own.
     Taught in notebooks/07_convert.ipynb.
     """
-    x_train = _array(x_train, "x_train")
-    y_train = None if y_train is None else _array(y_train, "y_train")
+    x_train = conversion_checks.as_array(x_train, "x_train")
+    if y_train is not None:
+        y_train = conversion_checks.as_array(y_train, "y_train")
     target = x_train if y_train is None else y_train
+
+    # 1. Cut a copy of the autoencoder at its code.
     halves = split(autoencoder, bottleneck, x_train.shape[1:])
     if likelihood is None:
         likelihood = _likelihood_of_loss(autoencoder, halves.decoder, target)
-    _check_data(halves, likelihoods.get(likelihood), x_train, y_train, sample_weight)
-    encode = keras.Model(halves.encoder.inputs[0], halves.encoder.outputs[1])
-    size = _outputs(encode, x_train[:1]).size
-    most_codes = min(MOST_CODES, max(10 * MOST_NUMBERS // size, 1000))
-    chosen = np.random.default_rng(0).permutation(len(x_train))[:most_codes]
-    codes = _outputs(encode, x_train[chosen])
-    if not np.isfinite(codes).all():
-        raise ValueError(
-            "to_vae expects finite codes, but the encoder gives NaN or infinity on x_train. "
-            "Scale x_train as it was for training the autoencoder."
-        )
-    n = min(MOST_ROWS, max(MOST_NUMBERS // size, 100))
-    x, target = x_train[chosen[:n]], target[chosen[:n]]
-    weight = np.ones(len(target), "float32")
-    if sample_weight is not None:
-        weight = np.asarray(sample_weight, "float32")[chosen[:n]]
-    weight = weight.reshape(*weight.shape, *[1] * (target.ndim - weight.ndim))
+    data = x_train, y_train, sample_weight
+    conversion_checks.check_data(halves, likelihoods.get(likelihood), *data)
     decoder = _decoder_of_codes(halves)
-    parameters = _outputs(decoder, codes[:n])
-    _warn_of_another_target(likelihoods.get(likelihood), target, parameters, weight)
+
+    # 2. The codes of the training data; on some of the rows the decoder is looked at too.
+    chosen, codes = _codes(halves, x_train)
+    n = min(MOST_ROWS, max(MOST_NUMBERS // codes[0].size, 100))
+    rows, some_codes = chosen[:n], codes[:n]
+    x, target = x_train[rows], target[rows]
+    weight = _weight_of_elements(sample_weight, rows, target)
+    parameters = _outputs(decoder, some_codes)
+    conversion_checks.warn_of_another_target(likelihood, target, parameters, weight)
     likelihood = _with_fitted_scale(likelihood, target, parameters, weight)
+
+    # 3. The new layers around the halves, without their weights yet.
     heads = Heads(halves, codes.shape[1:])
     name = (getattr(autoencoder, "output_names", None) or heads.decoder.output_names)[0]
     vae = VAE(heads.encoder, named_as(heads.decoder, name), likelihood, seed=seed)
@@ -113,126 +108,44 @@ def to_vae(
             f"to_vae: the code {codes.shape[1:]} is a large feature map, so z_mean, z_log_var and "
             f"code act on the {heads.channels} channels of each position alone."
         )
-    by_position = codes.reshape(-1, heads.positions, heads.channels)
+
+    # 4. The affine map between code and z, and the curvature of the loss along the axes of z.
     gradient = _loss_gradient(decoder, likelihood, target, weight, codes.shape[1:])
-    found, curvatures = latent_map.fit(by_position, by_position[:n], gradient)
+    codes, some_codes = heads.by_position(codes), heads.by_position(some_codes)
+    map_to_z, curvatures = latent_map.fit(codes, some_codes, gradient)
+
+    # 5. The posterior's width, regressed on the features that the code is made of.
     features = _outputs(heads.features, x).astype("float64")
     kernel, bias = _fitted_log_var(features, curvatures)
     # Whatever the widths, the KL is lowest if codes and posterior's noise have the variance 1.
-    width = np.exp(features.reshape(-1, len(kernel)) @ kernel + bias).mean(axis=0)
-    spread = np.sqrt(found.to_z(by_position[:n]).var(axis=(0, 1)) + width)
-    found.scale(spread)
-    heads.write(found, kernel, bias - 2 * np.log(spread))
-    _check_equal_outputs(vae, autoencoder, halves, x_train[:64])
+    variance = np.exp(features.reshape(-1, len(kernel)) @ kernel + bias).mean(axis=0)
+    spread = np.sqrt(map_to_z.to_z(some_codes).var(axis=(0, 1)) + variance)
+    map_to_z.scale(spread)
+    heads.write(map_to_z, kernel, bias - 2 * np.log(spread))
+
+    conversion_checks.check_equal_outputs(vae, autoencoder, halves, x_train[:64])
     vae.compile(_fresh_optimizer(autoencoder))
     return vae
 
 
-def _array(x, name):
-    """The data as a floating-point array."""
-    if isinstance(x, (list, tuple, dict)) and len(keras.tree.flatten(x)) == 1:
-        (x,) = keras.tree.flatten(x)  # of a model with one input in a list or a dict
-    if hasattr(x, "toarray"):
-        raise TypeError(
-            f"to_vae expects {name} to be an array, but got a sparse {type(x).__name__}. Give "
-            f"{name}.toarray(), a part of the rows if all of them are too many."
-        )
-    if not hasattr(x, "shape"):
-        raise TypeError(
-            f"to_vae expects {name} to be the array that the autoencoder was trained on, but got "
-            f"{type(x).__name__}. Make one of it, for example with np.stack."
-        )
-    x = np.asarray(x) if hasattr(x, "columns") else ops.convert_to_numpy(x)
-    if x.dtype.kind in "OSU":
-        raise TypeError(
-            f"to_vae expects numbers, but {name} holds text or mixed columns. Drop those columns, "
-            "or turn categories into 0 and 1 as they were for training the autoencoder."
-        )
-    if x.dtype.kind == "b":
-        raise TypeError(
-            f"to_vae expects floating-point data, but {name} holds True and False. Give "
-            f"{name}.astype('float32'), zeros and ones."
-        )
-    if x.ndim and len(x) < FEWEST_EXAMPLES:
-        raise ValueError(
-            "to_vae expects the examples that the autoencoder was trained on, but "
-            f"{name} has only {len(x)}. How the codes spread cannot be told from fewer than "
-            f"{FEWEST_EXAMPLES}; give all of them, a few thousand are enough."
-        )
-    return x.astype("float32") if x.dtype == "float64" else x
+def _codes(halves, x_train):
+    """The numbers of some rows, in random order, and their codes."""
+    encode = keras.Model(halves.encoder.inputs[0], halves.encoder.outputs[1])
+    size = _outputs(encode, x_train[:1]).size
+    most = min(MOST_CODES, max(10 * MOST_NUMBERS // size, 1000))
+    chosen = np.random.default_rng(0).permutation(len(x_train))[:most]
+    codes = _outputs(encode, x_train[chosen])
+    conversion_checks.check_codes(codes)
+    return chosen, codes
 
 
-def _check_data(halves, likelihood, x_train, y_train, sample_weight):
-    """Raises unless data, target and weights fit each other, the halves and the likelihood."""
-    integers = likelihood.takes_integers or checks.input_is_integer(halves.encoder)
-    range_ = checks.check_array(x_train, "x_train", halves.encoder.input_shape, integers)
-    name, target = "x_train", x_train
-    if y_train is not None:
-        name, target = "y_train", y_train
-        range_ = checks.check_array(y_train, "y_train", None, likelihood.takes_integers)
-        if len(y_train) != len(x_train):
-            raise ValueError(
-                f"to_vae expects a row of y_train for each of the {len(x_train)} rows of x_train, "
-                f"but got {len(y_train)}."
-            )
-    _check_shape_of_target(halves, likelihood, target, name)
-    if sample_weight is not None:
-        _check_weight(sample_weight, target, name)
-    advice = None
-    if y_train is None and isinstance(likelihood, likelihoods.Bernoulli):
-        advice = (
-            "Give the data as they were for training the autoencoder; if it scales them itself, "
-            "give the targets that it was trained on as well: y_train=x_train / 255 for images."
-        )
-    checks.check_range(likelihood, target, range_, name, sample_weight, advice)
-
-
-def _check_shape_of_target(halves, likelihood, target, name):
-    found = tuple(halves.decoder.outputs[0].shape)[1:]
-    expected = likelihood.parameters_shape(target.shape)[1:]
-    if checks.fits_shape((1, *found), (1, *expected)):
-        return
-    example = target.shape[1:]
-    advice = "give the target that the autoencoder was trained on as y_train"
-    if found == (*example, 1):
-        advice = "give y_train=x_train[..., None]"
-    raise ValueError(
-        f"to_vae expects a target of the shape that the last layer, "
-        f"{halves.decoder.layers[-1].name!r}, gives, {found}, but an example of "
-        f"{'x_train, which is the target too,' if name == 'x_train' else name} has {example}. If "
-        f"they are meant to differ, {advice}; if not, crop or resize what the layer gives, or pad "
-        "x."
-    )
-
-
-def _check_weight(sample_weight, target, name):
-    shape = np.shape(sample_weight)
-    checks.check_sample_weight(sample_weight, target.shape, name)
-    if not checks.is_weight_of_elements(shape):
-        raise ValueError(
-            f"to_vae expects sample_weight to weigh elements, as {target.shape[:2]} does, but got "
-            f"{shape}, one number an example. Leave it out: weights of whole examples do not "
-            "change the conversion. Give it to vae.fit."
-        )
-    if not np.any(sample_weight):
-        raise ValueError("to_vae expects a sample_weight above 0 somewhere, but all are 0.")
-
-
-def _warn_of_another_target(likelihood, target, parameters, weight):
-    """Warns where the mean of the target is nearer to it than what the autoencoder gives."""
-    given = ops.convert_to_numpy(likelihood.mean(parameters))
-    if given.shape != target.shape:
-        return
-    weight = np.broadcast_to(weight, target.shape)
-    error = _scale(target, given, weight, 2)
-    spread = _scale(target, np.average(target, axis=0, weights=weight + 1e-9), weight, 2)
-    if error > 1.5 * spread:
-        warnings.warn(
-            f"What the autoencoder gives is {error:.3g} away from its target (root mean square), "
-            f"and the mean of the target only {spread:.3g}. Either it is not trained yet, or it "
-            "was trained on other targets: give them as y_train.",
-            stacklevel=4,
-        )
+def _weight_of_elements(sample_weight, rows, target):
+    """The weights of these rows with as many axes as the target; 1 where there are none."""
+    if sample_weight is None:
+        weight = np.ones(len(rows), "float32")
+    else:
+        weight = np.asarray(sample_weight, "float32")[rows]
+    return weight.reshape(*weight.shape, *[1] * (target.ndim - weight.ndim))
 
 
 def _outputs(model, x):
@@ -348,56 +261,3 @@ def _scale(x, parameters, weight, power):
     residuals = np.abs(x - parameters) ** power
     weight = np.broadcast_to(weight, residuals.shape)
     return max(float(np.average(residuals, weights=weight) ** (1 / power)), 1e-6)
-
-
-def _check_equal_outputs(vae, autoencoder, halves, x):
-    """The last check of the promise, on a few rows."""
-    if isinstance(autoencoder, (tuple, list)):
-        expected = _predicted(autoencoder[1], _predicted(autoencoder[0], x))
-    else:
-        expected = _predicted(autoencoder, x)
-    found = ops.convert_to_numpy(vae(x, training=False)).astype("float32")
-    expected = expected.astype("float32")
-    error = np.abs(found - expected).max()
-    if not error <= _tolerance(halves) * max(np.ptp(expected), 1e-6):
-        raise ValueError(
-            f"The VAE's output differs from the autoencoder's by {error:.2g}: "
-            + _cause_of_the_difference(autoencoder, x, expected)
-        )
-
-
-def _predicted(model, x):
-    # A model of a dict or a list with one input takes one.
-    structure = getattr(model, "input", x)
-    batch = keras.tree.pack_sequence_as(structure, [x])
-    (output,) = keras.tree.flatten(model(batch, training=False))
-    return ops.convert_to_numpy(output)
-
-
-def _tolerance(halves):
-    """How far two outputs may differ in the coarsest of the autoencoder's dtypes."""
-    layers = [*halves.encoder.layers, *halves.decoder.layers]
-    dtypes = {getattr(layer, "compute_dtype", "float32") for layer in layers}
-    coarseness = {"bfloat16": 0.15, "float16": 0.02}
-    return max(coarseness.get(dtype, 1e-3) for dtype in dtypes)
-
-
-def _cause_of_the_difference(autoencoder, x, expected):
-    if not isinstance(autoencoder, (tuple, list)) and not is_graph(autoencoder):
-        return (
-            f"the call of {type(autoencoder).__name__} does more than decoder(encoder(x)). Put "
-            "what it does there into its encoder or decoder, or give the halves as they are to be "
-            "used: to_vae((encoder, decoder), x)."
-        )
-    again = None
-    if not isinstance(autoencoder, (tuple, list)):
-        again = _predicted(autoencoder, x).astype("float32")
-    if again is not None and not np.allclose(again, expected, rtol=1e-3, atol=1e-6):
-        return (
-            "predict gives another answer each time, so some layer draws random numbers there. "
-            "Let it do so with training=True alone."
-        )
-    return (
-        "some layer computes with a value that is neither among its weights nor in its get_config. "
-        "Make that value a weight, with add_weight, or return it from get_config."
-    )

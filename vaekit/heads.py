@@ -77,6 +77,10 @@ class Heads:
             "...d,d->...d", (self.channels,), bias_axes="d", name=name, dtype="float32"
         )
 
+    def by_position(self, codes):
+        """Codes as ``(n, positions, channels)``; a code that is one vector has one position."""
+        return codes.reshape(-1, self.positions, self.channels)
+
     def write(self, latent_map, log_var_kernel, log_var_bias):
         """Sets the weights of the three layers."""
         self.code.set_weights([latent_map.axes, latent_map.mean])
