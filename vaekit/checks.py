@@ -299,16 +299,8 @@ def check_range(likelihood, target, low_and_high, name, sample_weight=None, advi
         where = f"column {column} of the {name}"
     raise ValueError(
         f"The {type(likelihood).__name__} likelihood expects data in [{least:g}, {most:g}], but "
-        f"{where} has min {low:g} and max {high:g}. {advice or advice_for_the_range(likelihood)}"
+        f"{where} has min {low:g} and max {high:g}. {advice or likelihood.advice}"
     )
-
-
-def advice_for_the_range(likelihood):
-    if type(likelihood).__name__ == "Categorical":
-        return "Number the classes from 0 on; what pads a series needs a sample_weight of 0."
-    if type(likelihood).__name__ == "Poisson":
-        return "It is for counts; choose likelihood='gaussian' for other numbers."
-    return "Scale it (images: x / 255), or choose likelihood='gaussian'."
 
 
 def advice_for_the_dtype(dtype, name, axes):

@@ -24,13 +24,14 @@ _SMALL_LOGIT = 0.5
 class Likelihood(keras.layers.Layer):
     """The interface: subclass it, and write ``log_prob_terms``, ``mean`` and ``sample``.
 
-    ``low`` and ``high`` bound the data that the distribution accepts, and ``takes_integers`` says
-    whether they may be integers. A Keras layer, so that the VAE that holds it trains, saves and
+    ``low`` and ``high`` bound the data that the distribution accepts, ``takes_integers`` says
+    whether they may be integers, and ``advice`` what to do with others. A Keras layer, so that the VAE that holds it trains, saves and
     loads its weights.
     """
 
     low, high = -math.inf, math.inf
     takes_integers = False
+    advice = "Scale it (images: x / 255), or choose likelihood='gaussian'."
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -379,6 +380,7 @@ class Categorical(Likelihood):
     """
 
     low = 0.0
+    advice = "Number the classes from 0 on; what pads a series needs a sample_weight of 0."
 
     def __init__(self, classes=None, from_logits=False, **kwargs):
         super().__init__(**kwargs)
@@ -444,6 +446,7 @@ class Poisson(Likelihood):
 
     low = 0.0
     takes_integers = True
+    advice = "It is for counts; choose likelihood='gaussian' for other numbers."
 
     def __init__(self, from_log=False, **kwargs):
         super().__init__(**kwargs)
