@@ -25,8 +25,8 @@ class Likelihood(keras.layers.Layer):
     """The interface: subclass it, and write ``log_prob_terms``, ``mean`` and ``sample``.
 
     ``low`` and ``high`` bound the data that the distribution accepts, ``takes_integers`` says
-    whether they may be integers, and ``advice`` what to do with others. A Keras layer, so that the VAE that holds it trains, saves and
-    loads its weights.
+    whether they may be integers, and ``advice`` what to do with others. A Keras layer, so that the
+    VAE that holds it trains, saves and loads its weights.
     """
 
     low, high = -math.inf, math.inf
