@@ -3,7 +3,7 @@ BIN := .venv/bin
 NB ?= $(sort $(wildcard notebooks/*.ipynb))
 PYTEST := $(BIN)/python -m pytest
 PYTEST_BACKENDS := .venv-backends/bin/python -m pytest -o addopts= tests --ignore=tests/notebooks -m "not tensorflow"
-JOBS ?= 2
+JOBS ?= $(shell python3 -c "import os; print(min(os.cpu_count() or 2, 4))")
 MNIST ?=
 SCRUB := $(addprefix metadata.language_info.,version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer)
 # Silence TensorFlow, and use one way of rounding everywhere.
@@ -32,7 +32,7 @@ lab: .venv/ready
 	$(BIN)/jupyter lab notebooks/01_autoencoder.ipynb --ServerApp.root_dir="$(CURDIR)" $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: .venv/ready
-	$(PYTEST) -n $(JOBS) --dist loadfile --durations=12 tests vaekit $(NB)
+	$(PYTEST) -n $(JOBS) --dist loadfile --durations=12 $(NB) tests vaekit
 
 check: lint
 	$(PYTEST) -n $(JOBS) --dist loadfile --durations=12 tests vaekit
