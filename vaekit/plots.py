@@ -333,7 +333,7 @@ def code_structures(kinds, gradients=False, losses=None, title=None):
         kinds: some of ``"autoencoder"`` (z is a function of the features y), ``"drawn inside"``
             (another program draws z from :math:`N(\mu, \sigma^2)`) and ``"noise from outside"``
             (:math:`z = \mu + \sigma \odot \epsilon`).
-        gradients: bool, whether to draw the loss and the way of its gradient back to the image.
+        gradients: bool, whether to draw the loss and the way of its gradient back.
         losses: dict from a kind to its test loss after each epoch, in nats per image, drawn beside
             its row on one scale; or None. Then ``figure.axes[1::2]`` are these panels.
         title: str, what is seen in the figure.
@@ -466,7 +466,7 @@ def _draw_structure(axis, kind, gradients):
         _draw_arrow(axis, patches, start, end, "black", shift=0.13 if passes else 0.0)
         if passes:
             _draw_arrow(axis, patches, end, start, _GRADIENT_COLOR, shift=0.13)
-    axis.text(0.8, 0.4, "encoder", ha="center", fontsize=8)
+    axis.text(0.8, 0.4, "first layers", ha="center", fontsize=8)
     axis.text(7.9, 0.4, "decoder", ha="center", fontsize=8)
     if gradients:
         _label_gradients(axis, kind)
