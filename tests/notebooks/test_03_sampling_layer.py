@@ -169,7 +169,7 @@ def test_every_claim_is_a_sentence_and_one_assert():
 LAYER_INSIDE_THE_LOOP = """
 def answer_3(seed):
     z_mean, z_log_var = tf.Variable([[0.0]]), tf.Variable([[0.0]])
-    for _ in range(500):
+    for _ in range(300):
         with tf.GradientTape() as tape:
             loss = ops.sum((vaekit.Sampling(seed=seed)([z_mean, z_log_var]) - TARGET) ** 2)
         at_mean, at_log_var = tape.gradient(loss, [z_mean, z_log_var])
