@@ -69,6 +69,7 @@ EVERY_FUNCTION = {
     "interpolation": lambda: plots.interpolation(CountingVAE(), IMAGES, IMAGES[::-1], title="t"),
     "latent_scatter": lambda: plots.latent_scatter(RNG.normal(size=(30, 2)), LABELS, title="t"),
     "loss_curves": lambda: plots.loss_curves({"a": history(), "b": history()}, title="t"),
+    "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
 }
 
@@ -184,6 +185,57 @@ def test_other_shapes_than_images_are_refused(shape):
     assert str(caught.value) == (
         f"plots expects images (n, height, width[, 1 or 3]), but got shape {shape}. "
         "Reshape them, for example x.reshape(-1, 28, 28)."
+    )
+
+
+# ---- structure -------------------------------------------------------------------------------
+
+
+def boxes_and_arrows(axis):
+    """The texts of the boxes, and how many arrows have each colour."""
+    boxes = {text.get_text() for text in axis.texts if text.get_bbox_patch()}
+    arrows = [text.arrow_patch for text in axis.texts if getattr(text, "arrow_patch", None)]
+    colors = [to_hex(arrow.get_edgecolor()) for arrow in arrows]
+    return boxes, colors.count(to_hex("black")), len(colors) - colors.count(to_hex("black"))
+
+
+def test_a_drawn_code_has_two_heads_and_noise_in_the_place_of_one_function():
+    figure = plots.code_structures(["autoencoder", "noise from outside"])
+    plain, drawn_code = (boxes_and_arrows(axis) for axis in figure.axes)
+    assert plain == ({"$x$", "$y$", "$z = f(y)$", "$x'$"}, 3, 0)
+    assert drawn_code[0] - plain[0] == {
+        r"$\mu = g(y)$", r"$\sigma = h(y)$", r"$z = \mu + \sigma \odot \epsilon$",
+        r"$\epsilon$ from $N(0, I)$",
+    }  # fmt: skip
+    assert drawn_code[1:] == (7, 0)
+
+
+def test_the_gradient_ends_at_a_draw_made_inside_and_never_goes_to_the_noise():
+    kinds = ["drawn inside", "noise from outside"]
+    figure = plots.code_structures(kinds, gradients=True)
+    inside, outside = (boxes_and_arrows(axis) for axis in figure.axes)
+    assert inside[1:] == (7, 2)  # back from the loss to the copy, and to the draw
+    assert outside[1:] == (8, 7)  # back along every arrow but that of the noise
+
+
+def test_losses_stand_beside_their_structure_on_one_scale():
+    losses = {"autoencoder": [5.0, 1.0], "drawn inside": [9.0, 8.0]}
+    figure = plots.code_structures(list(losses), losses=losses)
+    panels = figure.axes[1::2]
+    for panel, values in zip(panels, losses.values(), strict=True):
+        np.testing.assert_array_equal(panel.lines[0].get_xdata(), [1, 2])
+        np.testing.assert_array_equal(panel.lines[0].get_ydata(), values)
+    low, high = panels[0].get_ylim()
+    assert panels[1].get_ylim() == (low, high)
+    assert low < 1 and high > 9
+
+
+def test_other_structures_are_refused():
+    with pytest.raises(ValueError) as caught:
+        plots.code_structures(["autoencoder", "gan"])
+    assert str(caught.value) == (
+        "code_structures expects kinds among ['autoencoder', 'drawn inside', "
+        "'noise from outside'], but got 'gan'."
     )
 
 

@@ -323,6 +323,53 @@ def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
     return _set_title_and_layout(figure, title)
 
 
+# ---- structure ---------------------------------------------------------------------------------
+
+
+def code_structures(kinds, gradients=False, losses=None, title=None):
+    r"""From the image x to its copy x', one row for each way to make the code z.
+
+    Args:
+        kinds: some of ``"autoencoder"`` (z is a function of the features y), ``"drawn inside"``
+            (another program draws z from :math:`N(\mu, \sigma^2)`) and ``"noise from outside"``
+            (:math:`z = \mu + \sigma \odot \epsilon`).
+        gradients: bool, whether to draw the loss and the way of its gradient back.
+        losses: dict from a kind to its test loss after each epoch, in nats per image, drawn beside
+            its row on one scale; or None. Then ``figure.axes[1::2]`` are these panels.
+        title: str, what is seen in the figure.
+
+    Raises:
+        ValueError: if a kind is not one of the three.
+
+    Source: notebooks/03_sampling_layer.ipynb.
+    """
+    for kind in kinds:
+        if kind not in _STRUCTURES:
+            raise ValueError(
+                f"code_structures expects kinds among {list(_STRUCTURES)}, but got {kind!r}."
+            )
+    columns = 2 if losses else 1
+    figure, axes = plt.subplots(
+        len(kinds),
+        columns,
+        figsize=(9.4 if losses else 7.6, 2.1 * len(kinds) + 0.4),
+        width_ratios=[3, 1][:columns],
+        squeeze=False,
+    )
+    for row, kind in zip(axes, kinds, strict=True):
+        _draw_structure(row[0], kind, gradients)
+    if losses:
+        lowest = min(min(losses[kind]) for kind in kinds)
+        highest = max(max(losses[kind]) for kind in kinds)
+        margin = 0.05 * (highest - lowest)
+        for row, kind in zip(axes, kinds, strict=True):
+            _draw_epochs(row[1], losses[kind], "o-", _color(0), kind)
+            row[1].set(xlabel="epoch", ylabel="nats per image", title="test loss")
+            row[1].set_ylim(lowest - margin, highest + margin)
+            row[1].grid(alpha=0.3)
+    return _set_title_and_layout(figure, title)
+
+
 # ---- what the figures are made of --------------------------------------------------------------
 
 
@@ -372,6 +419,82 @@ def _draw_epochs(axis, values, style, color, name):
     """Draws one logged value for each epoch, from epoch 1; nothing if it was not logged."""
     if values is not None:
         axis.plot(range(1, len(values) + 1), values, style, color=color, label=name)
+
+
+_GRADIENT_COLOR = COLORS[2]
+# Of each structure: its boxes as (x, y, text), and its arrows from box to box.
+_BOXES = {
+    "x": (0.0, 0.0, "$x$"),
+    "y": (1.6, 0.0, "$y$"),
+    "f": (4.6, 0.0, "$z = f(y)$"),
+    "mean": (3.6, 0.75, r"$\mu = g(y)$"),
+    "sigma": (3.6, -0.75, r"$\sigma = h(y)$"),
+    "inside": (6.3, 0.0, "draw $z$ from\n" r"$N(\mu, \sigma^2)$"),
+    "outside": (6.3, 0.0, r"$z = \mu + \sigma \odot \epsilon$"),
+    "noise": (6.3, -1.1, r"$\epsilon$ from $N(0, I)$"),
+    "copy": (8.8, 0.0, "$x'$"),
+    "loss": (10.2, 0.0, "loss"),
+}
+_HEADS = [("y", "mean"), ("y", "sigma")]
+_STRUCTURES = {
+    "autoencoder": [("x", "y"), ("y", "f"), ("f", "copy")],
+    "drawn inside": [
+        ("x", "y"), *_HEADS, ("mean", "inside"), ("sigma", "inside"), ("inside", "copy")
+    ],
+    "noise from outside": [
+        ("x", "y"), *_HEADS, ("mean", "outside"), ("sigma", "outside"), ("noise", "outside"),
+        ("outside", "copy"),
+    ],
+}  # fmt: skip
+
+
+def _draw_structure(axis, kind, gradients):
+    """Draws one structure; the gradient goes back along its arrows, as far as it comes."""
+    arrows = list(_STRUCTURES[kind])
+    if gradients:
+        arrows.append(("copy", "loss"))
+    patches = {}
+    for name in dict.fromkeys(name for arrow in arrows for name in arrow):
+        x, y, text = _BOXES[name]
+        changed = name in ("f", "mean", "sigma", "inside", "outside", "noise")
+        style = {"boxstyle": "round,pad=0.45", "facecolor": "white", "linewidth": 1.6}
+        style["edgecolor"] = _color(0) if changed else "gray"
+        patches[name] = axis.text(x, y, text, ha="center", va="center", bbox=style).get_bbox_patch()
+    for start, end in arrows:
+        stopped = kind == "drawn inside" and start not in ("inside", "copy")
+        passes = gradients and not stopped and start != "noise"
+        _draw_arrow(axis, patches, start, end, "black", shift=0.13 if passes else 0.0)
+        if passes:
+            _draw_arrow(axis, patches, end, start, _GRADIENT_COLOR, shift=0.13)
+    axis.text(0.8, 0.4, "first layers", ha="center", fontsize=8)
+    axis.text(7.9, 0.4, "decoder", ha="center", fontsize=8)
+    if gradients:
+        _label_gradients(axis, kind)
+    axis.text(-0.4, 1.1, kind, weight="bold")
+    axis.set(xlim=(-0.5, 10.8 if gradients else 9.3), ylim=(-1.5, 1.5))
+    axis.axis("off")
+
+
+def _draw_arrow(axis, patches, start, end, color, shift):
+    """An arrow between two boxes, moved to its left by ``shift``, so that two fit side by side."""
+    a, b = np.array(_BOXES[start][:2]), np.array(_BOXES[end][:2])
+    along = (b - a) / np.linalg.norm(b - a)
+    left = shift * np.array([-along[1], along[0]])
+    style = {"arrowstyle": "-|>", "color": color, "shrinkA": 1, "shrinkB": 1}
+    style["linewidth"] = 1.2 if color == "black" else 2.2
+    style |= {"patchA": patches[start], "patchB": patches[end]}
+    axis.annotate("", b + left, a + left, arrowprops=style)
+
+
+def _label_gradients(axis, kind):
+    """Writes beside the boxes what the gradient is there."""
+    style = {"color": _GRADIENT_COLOR, "weight": "bold", "ha": "center", "va": "center"}
+    if kind == "drawn inside":
+        axis.text(5.05, 0.0, "×", fontsize=26, **style)
+        axis.text(6.3, 0.95, "the gradient stops here", fontsize=9, **style)
+    if kind == "noise from outside":
+        axis.text(5.6, 0.85, "times 1", fontsize=9, **style)
+        axis.text(4.8, -0.95, r"times $\epsilon$", fontsize=9, **style)
 
 
 def _draw_codes(axis, codes, labels):
