@@ -445,9 +445,9 @@ def test_decoded_plane_draws_each_image_where_its_code_lies_and_tints_some():
     canvas = np.asarray(picture.get_array())
     assert canvas.shape == (8, 8, 3)
     ink = ramp(np.array([[1, -0.5], [3, -1.5]]))[:, 0, 0]
-    np.testing.assert_allclose(canvas[0, 0], 1 - ink[0])  # top left: grey on white
+    np.testing.assert_allclose(canvas[0, 0], 1 - ink[0], atol=0.02)  # top left: grey on white
     red, green, blue = canvas[7, 7] / (1 - ink[1])  # bottom right: on orange
-    assert red == pytest.approx(1)
+    assert red == pytest.approx(1, abs=0.05)
     assert red > green > blue
     np.testing.assert_array_equal(axis.lines[0].get_xydata(), line)
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a line"]
@@ -456,7 +456,7 @@ def test_decoded_plane_draws_each_image_where_its_code_lies_and_tints_some():
 def test_decoded_plane_keeps_the_colours_of_coloured_images():
     colored = np.random.default_rng(0).uniform(size=(4, 3, 3, 3))
     axis = plots.decoded_plane(lambda z: colored, [0, 0], [1, 1], n=2).axes[0]
-    np.testing.assert_allclose(np.asarray(axis.images[0].get_array())[:3, 3:], colored[1])
+    np.testing.assert_allclose(np.asarray(axis.images[0].get_array())[:3, 3:], colored[1], atol=0.02)
 
 
 @pytest.mark.parametrize(("low", "high"), [([0.0], [1.0]), ([0.0, 1.0], [1.0, 1.0])])
