@@ -456,7 +456,8 @@ def test_decoded_plane_draws_each_image_where_its_code_lies_and_tints_some():
 def test_decoded_plane_keeps_the_colours_of_coloured_images():
     colored = np.random.default_rng(0).uniform(size=(4, 3, 3, 3))
     axis = plots.decoded_plane(lambda z: colored, [0, 0], [1, 1], n=2).axes[0]
-    np.testing.assert_allclose(np.asarray(axis.images[0].get_array())[:3, 3:], colored[1], atol=0.02)
+    canvas = np.asarray(axis.images[0].get_array())
+    np.testing.assert_allclose(canvas[:3, 3:], colored[1], atol=0.02)
 
 
 @pytest.mark.parametrize(("low", "high"), [([0.0], [1.0]), ([0.0, 1.0], [1.0, 1.0])])
