@@ -59,6 +59,12 @@ def history(epochs=3, validation=True):
     return {name: list(RNG.uniform(size=epochs)) for name in names}
 
 
+def ramp(z):
+    """Images of one grey: 0.5 + 0.1 z_1 + 0.01 z_2."""
+    grey = 0.5 + 0.1 * z[:, 0] + 0.01 * z[:, 1]
+    return np.tile(grey[:, None, None], (1, 4, 4))
+
+
 EVERY_FUNCTION = {
     "image_rows": lambda: plots.image_rows({"a": IMAGES, "b": IMAGES[:3]}, title="t"),
     "image_grid": lambda: plots.image_grid(IMAGES, columns=3, title="t"),
@@ -68,6 +74,7 @@ EVERY_FUNCTION = {
     "traversals": lambda: plots.traversals(CountingVAE(), np.zeros((1, 2)), title="t"),
     "interpolation": lambda: plots.interpolation(CountingVAE(), IMAGES, IMAGES[::-1], title="t"),
     "latent_scatter": lambda: plots.latent_scatter(RNG.normal(size=(30, 2)), LABELS, title="t"),
+    "decoded_plane": lambda: plots.decoded_plane(ramp, [0, 0], [1, 1], n=3, title="t"),
     "loss_curves": lambda: plots.loss_curves({"a": history(), "b": history()}, title="t"),
     "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
@@ -470,6 +477,47 @@ def test_manifold_tiles_its_images_with_their_codes_on_the_axes(shape):
 def test_large_manifold_labels_at_most_fifteen_images():
     axis = plots.manifold(CountingVAE(), n=31).axes[0]
     assert len(axis.get_xticks()) == len(axis.get_yticks()) == 11
+
+
+def test_decoded_plane_takes_the_centres_of_equal_cells_from_the_top_left():
+    decoded = []
+    plots.decoded_plane(lambda z: decoded.append(z) or ramp(z), [0, -2], [4, 0], n=2)
+    np.testing.assert_allclose(decoded[0], [[1, -0.5], [3, -0.5], [1, -1.5], [3, -1.5]])
+
+
+def test_decoded_plane_draws_each_image_where_its_code_lies_and_tints_some():
+    def is_right(z):
+        return z[:, 0] > 2
+
+    line = [[0, -2], [4, 0]]
+    lines = {"a line": line}
+    axis = plots.decoded_plane(ramp, [0, -2], [4, 0], 2, is_right, lines).axes[0]
+    picture = axis.images[0]
+    assert picture.get_extent() == [0, 4, -2, 0]
+    canvas = np.asarray(picture.get_array())
+    assert canvas.shape == (8, 8, 3)
+    ink = ramp(np.array([[1, -0.5], [3, -1.5]]))[:, 0, 0]
+    np.testing.assert_allclose(canvas[0, 0], 1 - ink[0], atol=0.02)  # top left: grey on white
+    red, green, blue = canvas[7, 7]  # bottom right: on orange
+    assert red == pytest.approx(1 - ink[1], abs=0.02)
+    assert red > green > blue
+    np.testing.assert_array_equal(axis.lines[0].get_xydata(), line)
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a line"]
+
+
+def test_decoded_plane_keeps_the_colours_of_coloured_images():
+    colored = np.random.default_rng(0).uniform(size=(4, 3, 3, 3))
+    axis = plots.decoded_plane(lambda z: colored, [0, 0], [1, 1], n=2).axes[0]
+    canvas = np.asarray(axis.images[0].get_array())
+    np.testing.assert_allclose(canvas[:3, 3:], colored[1], atol=0.02)
+
+
+@pytest.mark.parametrize(("low", "high"), [([0.0], [1.0]), ([0.0, 1.0], [1.0, 1.0])])
+def test_decoded_plane_of_no_rectangle_is_refused(low, high):
+    assert refused(lambda: plots.decoded_plane(ramp, low, high)) == (
+        "decoded_plane expects two corners of two numbers each, low below high on both axes, "
+        f"but got {low} and {high}. Use plots.latent_scatter for other codes."
+    )
 
 
 def test_traversals_move_one_dimension_and_keep_the_others():

@@ -22,6 +22,8 @@ from keras import ops
 COLORS = plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"]
 _LINE_STYLES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "^", "s", "D")
+_TINT = (1.0, 0.85, 0.65)  # a background that leaves black ink readable
+_LINES_ON_IMAGES = (COLORS[0], COLORS[2])
 
 
 # ---- images ------------------------------------------------------------------------------------
@@ -123,11 +125,10 @@ def manifold(vae, n=15, condition=None, title=None):
     z_1, z_2 = np.meshgrid(quantiles, quantiles[::-1])
     z = np.stack([z_1, z_2], axis=-1).reshape(n * n, *vae.latent_shape)
     images = _decode_to_images(vae, z, condition, codes_per_condition=n * n)
-    height, width, channels = images.shape[1:]
-    tiles = images.reshape(n, n, height, width, channels).swapaxes(1, 2)
+    height, width = images.shape[1:3]
 
     figure, axis = plt.subplots(figsize=(6.5, 6.5 * height / width))
-    _show_image(axis, tiles.reshape(n * height, n * width, channels))
+    _show_image(axis, _side_by_side(images, n))
     # Each axis has room for about fifteen numbers.
     numbered = np.arange(0, n, math.ceil(n / 15))
     numbers = [f"{quantiles[i]:.1f}" for i in numbered]
@@ -271,6 +272,62 @@ def latent_scatter(codes, labels, title=None, figure=None):
     return figure
 
 
+def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, title=None):
+    """A rectangle of the latent plane as ``n`` times ``n`` decoded images.
+
+    Each image stands where its code lies: the codes are the centres of equal cells. Both axes are
+    on one scale, so that the images are stretched if the rectangle is not a square.
+
+    Args:
+        decode: function from codes ``(m, 2)`` to images.
+        low: two numbers, the lower left corner of the rectangle.
+        high: two numbers, the upper right corner.
+        n: int > 0, images along each axis.
+        tinted: function from codes ``(m, 2)`` to bools ``(m,)``, which images get an orange
+            background; None tints no image.
+        lines: dict from a name to points ``(m, 2)``, joined by a line over the images.
+        title: str, what is seen in the figure.
+
+    Raises:
+        ValueError: if a corner is not two numbers, or one corner is not above the other.
+
+    Source: notebooks/02_why_not_generate.ipynb.
+    """
+    low, high = np.asarray(low, "float64"), np.asarray(high, "float64")
+    if low.shape != (2,) or high.shape != (2,) or (low >= high).any():
+        raise ValueError(
+            "decoded_plane expects two corners of two numbers each, low below high on both axes, "
+            f"but got {low.tolist()} and {high.tolist()}. Use plots.latent_scatter for other codes."
+        )
+    centres = (np.arange(n) + 0.5) / n
+    # The first row of a picture is its top, where z_2 is largest.
+    z_1, z_2 = np.meshgrid(
+        low[0] + centres * (high[0] - low[0]), high[1] - centres * (high[1] - low[1])
+    )
+    codes = np.stack([z_1, z_2], axis=-1).reshape(n * n, 2)
+    # With 32 shades the eye misses nothing, and the file of the figure is half as large.
+    images = np.round(31 * _as_images(decode(codes))) / 31
+    background = np.ones((n * n, 1, 1, 3))
+    if tinted is not None:
+        background[np.asarray(tinted(codes))] = _TINT
+    if images.shape[-1] == 1:
+        images = 1 - images  # ink is dark
+
+    figure, axis = plt.subplots(figsize=(7.5, 7.5 * (high - low)[1] / (high - low)[0] + 0.9))
+    axis.imshow(
+        np.clip(_side_by_side(background * images, n), 0, 1),
+        extent=[low[0], high[0], low[1], high[1]],
+        interpolation="nearest",
+    )
+    axis.set(xlabel="$z_1$", ylabel="$z_2$")
+    for k, (name, points) in enumerate((lines or {}).items()):
+        points = np.asarray(points)
+        axis.plot(points[:, 0], points[:, 1], color=_LINES_ON_IMAGES[k % 2], lw=2.5, label=name)
+    if lines:
+        axis.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=len(lines), fontsize=10)
+    return _set_title_and_layout(figure, title)
+
+
 # ---- curves ------------------------------------------------------------------------------------
 
 
@@ -400,6 +457,13 @@ def _show_image(axis, image):
         axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     else:
         axis.imshow(np.clip(image, 0, 1), interpolation="nearest")
+
+
+def _side_by_side(images, n):
+    """``n`` times ``n`` images in reading order as one image."""
+    height, width, channels = images.shape[1:]
+    tiles = images.reshape(n, n, height, width, channels).swapaxes(1, 2)
+    return tiles.reshape(n * height, n * width, channels)
 
 
 def _set_title_and_layout(figure, title):
