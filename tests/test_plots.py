@@ -75,6 +75,7 @@ EVERY_FUNCTION = {
     "interpolation": lambda: plots.interpolation(CountingVAE(), IMAGES, IMAGES[::-1], title="t"),
     "latent_scatter": lambda: plots.latent_scatter(RNG.normal(size=(30, 2)), LABELS, title="t"),
     "decoded_plane": lambda: plots.decoded_plane(ramp, [0, 0], [1, 1], n=3, title="t"),
+    "points": lambda: plots.points({"a": PAIRS, "b": -PAIRS}, title="t"),
     "loss_curves": lambda: plots.loss_curves({"a": history(), "b": history()}, title="t"),
     "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
@@ -148,6 +149,16 @@ def test_rows_carry_their_names_and_may_differ_in_length():
     assert names == ["first", "second"]
     assert drawn(figure.axes[2]) is None
     np.testing.assert_array_equal(drawn(figure.axes[3]), IMAGES[2])
+
+
+def test_columns_carry_their_names_above_the_first_row():
+    figure = plots.image_rows({"a": IMAGES[:2], "b": IMAGES[:2]}, columns=["one", "upside down"])
+    assert [axis.get_title() for axis in figure.axes] == ["one", "upside\ndown", "", ""]
+
+
+def test_as_many_names_of_columns_as_columns_are_expected():
+    with pytest.raises(ValueError, match="shorter"):
+        plots.image_rows({"a": IMAGES[:2]}, columns=["one"])
 
 
 def test_reconstructions_stand_below_their_inputs_after_one_call_of_the_model():
@@ -646,6 +657,22 @@ def test_spherical_interpolation_between_opposite_codes_is_refused():
         "interpolation with spherical=True expects codes that are not opposite, but got two at an "
         "angle of 180 degrees, where no way is the shortest. Use spherical=False."
     )
+
+
+def test_points_are_drawn_by_group_with_their_names_on_one_scale():
+    figure = plots.points({"first": PAIRS, "second": ops.convert_to_tensor(-PAIRS)})
+    (axis,) = figure.axes
+    np.testing.assert_array_equal(axis.collections[0].get_offsets(), PAIRS)
+    np.testing.assert_array_equal(axis.collections[1].get_offsets(), -PAIRS)
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["first", "second"]
+    assert axis.get_aspect() == 1
+
+
+def test_arrows_lead_from_the_first_points_to_the_second():
+    starts, ends = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 2.0], [3.0, 1.0]])
+    (axis,) = plots.points({"a": PAIRS}, arrows=(starts, ends)).axes
+    np.testing.assert_array_equal([arrow.xyann for arrow in axis.texts], starts)
+    np.testing.assert_array_equal([arrow.xy for arrow in axis.texts], ends)
 
 
 # ---- curves ----------------------------------------------------------------------------------

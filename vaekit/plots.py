@@ -29,23 +29,28 @@ _LINES_ON_IMAGES = (COLORS[0], COLORS[2])
 # ---- images ------------------------------------------------------------------------------------
 
 
-def image_rows(rows, title=None):
+def image_rows(rows, title=None, columns=None):
     """One row of images for each entry of a dict, with its name on the left.
 
     Args:
         rows: dict from a name to images; the rows may differ in length.
         title: str, what is seen in the figure.
+        columns: the names above the columns, or None. Words stand below each other.
     """
     rows = {name: _as_images(images) for name, images in rows.items()}
-    columns = max(len(images) for images in rows.values())
+    longest = max(len(images) for images in rows.values())
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(0.6 * columns + 1.2, 0.65 * len(rows) + 0.35), squeeze=False
+        len(rows), longest, figsize=(0.6 * longest + 1.2, 0.65 * len(rows) + 0.35), squeeze=False
     )
     for row, (name, images) in zip(axes, rows.items(), strict=True):
         _show_images(row, images)
         row[0].text(
             -0.15, 0.5, name, ha="right", va="center", fontsize=10, transform=row[0].transAxes
         )
+    if columns is not None:
+        for axis, name in zip(axes[0], columns, strict=True):
+            axis.set_title(name.replace(" ", "\n"), fontsize=8)
+        figure.set_figheight(figure.get_figheight() + 0.3)
     return _set_title_and_layout(figure, title)
 
 
@@ -325,6 +330,30 @@ def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, title=None):
         axis.plot(points[:, 0], points[:, 1], color=_LINES_ON_IMAGES[k % 2], lw=2.5, label=name)
     if lines:
         axis.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=len(lines), fontsize=10)
+    return _set_title_and_layout(figure, title)
+
+
+def points(groups, arrows=None, title=None):
+    """Groups of points in the plane, each in its own colour, both axes on one scale.
+
+    Args:
+        groups: dict from a name to points ``(n, 2)``.
+        arrows: two arrays ``(m, 2)``: an arrow leads from each point of the first to that of the
+            second. None draws none.
+        title: str, what is seen in the figure.
+    """
+    figure, axis = plt.subplots(figsize=(6, 4))
+    for k, (name, group) in enumerate(groups.items()):
+        group = ops.convert_to_numpy(group)
+        axis.scatter(group[:, 0], group[:, 1], s=8, color=_color(k), label=name)
+    if arrows is not None:
+        starts, ends = (ops.convert_to_numpy(tips) for tips in arrows)
+        for start, end in zip(starts, ends, strict=True):
+            axis.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->"})
+            axis.plot(*start, "ko", markersize=4)
+    axis.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
     return _set_title_and_layout(figure, title)
 
 
