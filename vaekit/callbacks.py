@@ -1,4 +1,7 @@
-"""Keras callbacks for VAEs: KL warm-up, and a warning when the posterior collapses."""
+"""Keras callbacks for VAEs: KL warm-up, and a warning when the posterior collapses.
+
+How often callbacks are called: see ``BlockTraining.fit`` in training.py.
+"""
 
 import warnings
 

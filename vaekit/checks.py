@@ -227,7 +227,9 @@ def first_batch(batches):
     if isinstance(batches, keras.utils.PyDataset):
         return batches[0], batches
     if hasattr(batches, "__next__"):  # A generator cannot be begun anew: chain what was taken.
-        first = next(batches)
+        first = next(batches, None)
+        if first is None:
+            return None, batches
         return first, (batch for batch in itertools.chain([first], batches))
     return next(iter(batches), None), batches  # a tf.data.Dataset, a PyTorch DataLoader
 
@@ -345,7 +347,8 @@ def check_array(array, name, expected, integers=False):
 
 def check_finite(values, name):
     """Raises a ValueError if NaN or infinity is among the values; returns min and max, float32."""
-    # In float32, as the networks compute: a float64 of 1.0000000000000002 is 1 then.
+    # NaN and infinity survive min and max, so no mask is needed. In float32, as the networks
+    # compute: a float64 of 1.0000000000000002 is 1 then.
     low, high = np.float32(values.min()), np.float32(values.max())
     if not np.isfinite([low, high]).all():
         raise ValueError(

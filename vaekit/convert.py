@@ -19,9 +19,9 @@ from vaekit.posterior_width import fit_log_var
 from vaekit.split import split
 
 BATCH_SIZE = 500  # examples at a time
-MOST_CODES = 20_000  # training examples whose codes are whitened
-MOST_ROWS = 4000  # of these, examples that the width of the posterior is fitted on
-MOST_NUMBERS = 2_000_000  # in the codes of those rows, where they are large
+MOST_CODES = 20_000  # rows whose codes are whitened
+MOST_ROWS = 4000  # rows that the posterior's width is fitted on
+MOST_NUMBERS = 2_000_000  # limit on rows times the size of a code: large codes use fewer rows
 FINE_TUNING = 0.3  # of the autoencoder's learning rate
 
 
@@ -55,7 +55,8 @@ def to_vae(
             residuals, by name too, and a learned one begins there; other objects are taken as
             they are.
         seed: int or None, for the noise of the VAE.
-        verbose: 1 says so where the code is so large that its layers work per position; 0 never.
+        verbose: 1 prints a note if the code is so large that its layers act on each position
+            separately; 0 never prints.
         y_train: array ``(n, ...)``, the targets that the autoencoder was trained on, where they
             are not x_train: clean images for noisy ones, x / 255 for an autoencoder that begins
             with ``Rescaling``. Scales and widths are fitted to them; train with
@@ -66,7 +67,7 @@ def to_vae(
 
     Returns:
         A compiled ``VAE`` with a fresh copy of the autoencoder's optimizer at 0.3 times its
-        present learning rate: at the whole of it, training first spoils what it finds.
+        present learning rate: at the full rate, the first epochs make the VAE worse.
 
     Raises:
         TypeError, ValueError: if the autoencoder cannot be cut, the data do not fit it, or its
@@ -117,7 +118,7 @@ def to_vae(
     # 5. The posterior's width, regressed on the features that the code is made of.
     features = _outputs(heads.features, x).astype("float64")
     kernel, bias = _fitted_log_var(features, curvatures)
-    # Whatever the widths, the KL is lowest if codes and posterior's noise have the variance 1.
+    # For any widths, the KL is lowest when the variance of z, codes plus noise, is 1.
     variance = np.exp(features.reshape(-1, len(kernel)) @ kernel + bias).mean(axis=0)
     spread = np.sqrt(map_to_z.to_z(some_codes).var(axis=(0, 1)) + variance)
     map_to_z.scale(spread)

@@ -27,6 +27,10 @@ class Likelihood(keras.layers.Layer):
     ``low`` and ``high`` bound the data that the distribution accepts, ``takes_integers`` says
     whether they may be integers, and ``advice`` what to do with others. A Keras layer, so that the
     VAE that holds it trains, saves and loads its weights.
+
+    To save one of your own, register it with ``keras.saving.register_keras_serializable`` and give
+    it a ``get_config``. Override ``parameters_shape`` if the decoder outputs another shape than
+    that of x. Do not use trainable weights in ``mean``: JAX does not pass them to metrics.
     """
 
     low, high = -math.inf, math.inf

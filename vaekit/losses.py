@@ -1,4 +1,4 @@
-"""Losses as pure functions, in nats.
+"""Losses as pure functions, in nats. The negative ELBO is ``VAE.compute_loss`` in models.py.
 
 They are written beside the layer that adds them to a model, so that its file can be copied alone.
 """

@@ -1,7 +1,7 @@
 """The variational autoencoder as a Keras model; taught in notebooks/06_vae.ipynb.
 
-What it refuses stands in ``checks.py``, how fit runs on a CPU in ``training.py``, and how the
-random state gets into files in ``saving.py``.
+``checks.py`` has what it refuses, ``training.py`` how fit runs on a CPU, and ``saving.py`` how the
+random state is saved.
 """
 
 from typing import NamedTuple
@@ -17,19 +17,21 @@ from vaekit.training import BlockTraining
 
 
 class Draw(NamedTuple):
-    """Inputs with a wish: that z be drawn from q(z | x). Without it z is the mean of q(z | x)."""
+    """Asks ``call`` to draw z from q(z | x). For plain inputs z is the mean of q(z | x)."""
 
     inputs: object
 
 
 class Drawn(NamedTuple):
-    """What the loss needs to know of a draw."""
+    """What ``call`` returns for a ``Draw``: all that the loss needs."""
 
     parameters: object  # of p(x | z)
     z_mean: object
     z_log_var: object
 
 
+# ``fit`` and ``compile`` go on to BlockTraining, the random state in files to SavedRandomState, and
+# everything else to keras.Model.
 @keras.saving.register_keras_serializable(package="vaekit")
 class VAE(SavedRandomState, BlockTraining, keras.Model):
     r"""A variational autoencoder, trained on the negative ELBO.
@@ -41,17 +43,17 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
     and ``kl_loss``, each summed over pixels or latents, mean over the batch, in nats;
     ``loss = reconstruction_loss + beta * kl_loss`` plus regularizers.
 
-    Conditional, with every distribution given c, if the encoder takes ``[x, c, ...]`` and the
-    decoder ``[z, c, ...]``: then ``[x, c]`` stands for x in every method, and x is the target.
+    It is conditional if the encoder takes ``[x, c, ...]`` and the decoder ``[z, c, ...]``. Then
+    pass ``[x, c]`` wherever x is expected; the target is still x.
 
     Args:
         encoder: a built Keras model, x -> ``[z_mean, z_log_var]``, both ``(batch, ...)`` of one
-            shape; a third output (the z of keras.io) is accepted and not used.
+            shape; a third output (keras.io's example also returns z) is not used.
         decoder: a built Keras model, z -> the parameters of p(x | z): of the shape of x, or with
             twice its channels for ``Gaussian("predicted")``.
         likelihood: ``"bernoulli"``, ``"continuous_bernoulli"`` (for both the decoder ends in a
             sigmoid), ``"gaussian"``, ``"laplace"``, or a ``vaekit.likelihoods`` object.
-        beta: float >= 0, the weight of the KL; 1 gives the ELBO. Lives on as the non-trainable
+        beta: float >= 0, the weight of the KL; 1 gives the ELBO. Stored as the non-trainable
             variable ``vae.beta``, which callbacks change and files keep.
         seed: int or None, for the noise of z.
         free_bits: float >= 0, nats. The loss charges each latent dimension at least this much,
@@ -98,48 +100,50 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         self.likelihood = likelihood
         self.sampling = Sampling(seed=seed)
         self.free_bits = float(free_bits)
-        self.initial_beta = float(beta)
+        self.initial_beta = float(beta)  # for get_config, since callbacks change ``beta``
         self.beta = self.add_weight(
             name="beta",
             initializer=keras.initializers.Constant(beta),
             trainable=False,
             dtype="float32",
-            autocast=False,
+            autocast=False,  # stays float32 under mixed precision
         )
         self.mean_over_batch = MeanOverBatch()
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
         if getattr(encoder, "inputs", None):
-            self(encoder.input)  # so that vae.input and vae.output exist, and export works
+            # One symbolic call builds the VAE, so that vae.input, vae.output and export work.
+            self(encoder.input)
         elif checks.input_shapes(encoder) is not None:
-            self(symbolic_tensors(encoder.input_shape))
+            self(to_symbolic(encoder.input_shape))
 
     def build(self, input_shape):
-        outputs = self.encoder.compute_output_spec(symbolic_tensors(input_shape))
+        outputs = self.encoder.compute_output_spec(to_symbolic(input_shape))
         checks.check_posterior(outputs, self.decoder)
         self.latent_shape = tuple(outputs[0].shape)[1:]
 
     # ---- the two networks: x -> q(z | x) -> z -> p(x | z) ----------------------------------
 
     def call(self, inputs, training=None):
-        """The parameters of p(x | z); of ``Draw(x)`` a ``Drawn`` with those of q(z | x) as well.
+        """For x: the parameters of p(x | z) with z = z_mean, the same at every call.
 
-        For x alone z is ``z_mean``, so that ``vae(x)`` is the same at every call. For ``Draw(x)``,
-        which only the steps of training and of evaluation ask for, z is drawn.
+        For ``Draw(x)``, which only the steps of training and of evaluation ask for: a ``Drawn``,
+        with z drawn. Keras hands what ``call`` returns to ``compute_loss`` as ``y_pred``, and so
+        the KL gets its ``z_mean`` and ``z_log_var``.
         """
         is_draw = isinstance(inputs, Draw)
         x = inputs.inputs if is_draw else inputs
         z_mean, z_log_var, *_ = self.encoder(x, training=training)
         z = self.sampling([z_mean, z_log_var]) if is_draw else z_mean
         _, conditions = checks.input_and_conditions(x)
-        z_and_conditions = tensors([z, *conditions]) if conditions else z
+        z_and_conditions = to_tensors([z, *conditions]) if conditions else z
         parameters = self.decoder(z_and_conditions, training=training)
         return Drawn(parameters, z_mean, z_log_var) if is_draw else parameters
 
     # ---- the loss: the negative ELBO -------------------------------------------------------
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The negative ELBO with one draw of z an example, mean over the batch; nats.
+        """The negative ELBO with one draw of z per example, mean over the batch; nats.
 
         ``reconstruction_loss + beta * kl_loss``, plus the regularizers of the two networks.
         """
@@ -147,23 +151,24 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
             draw, *_ = self._as_draw((x,))
             y_pred = self(draw, training=training)
         parameters, z_mean, z_log_var = y_pred
-        weight, element_weight = weights_of_examples_and_elements(sample_weight)
+        example_weight, element_weight = split_sample_weight(sample_weight)
         reconstruction_loss = -self.likelihood.log_prob(target(x, y), parameters, element_weight)
         kl_loss = ops.cast(gaussian_kl(z_mean, z_log_var), "float32")
         charged_kl = self.kl_with_free_bits(z_mean, z_log_var) if self.free_bits else kl_loss
-        self.reconstruction_tracker.update_state(weight * reconstruction_loss)
-        self.kl_tracker.update_state(weight * kl_loss)
-        negative_elbo = weight * (reconstruction_loss + self.beta * charged_kl)
+        self.reconstruction_tracker.update_state(example_weight * reconstruction_loss)
+        self.kl_tracker.update_state(example_weight * kl_loss)
+        negative_elbo = example_weight * (reconstruction_loss + self.beta * charged_kl)
+        # A loss of Keras takes (y_true, y_pred); this one does not use the first.
         loss = self.mean_over_batch(negative_elbo, negative_elbo)
-        if self.losses:  # regularizers and add_loss of the encoder and the decoder
+        if self.losses:  # Keras was given no loss in compile, and so it adds regularizers alone.
             loss = loss + super().compute_loss(x, y, parameters, sample_weight, training)
         return loss
 
     def kl_with_free_bits(self, z_mean, z_log_var):
         """The KL of each example, ``(batch,)``, where each latent costs ``free_bits`` at least.
 
-        The mean over the batch decides: its sum is that of the maxima, and a latent that is below
-        ``free_bits`` has a gradient of exactly 0.
+        Each latent is compared with ``free_bits`` by its mean over the batch. So the mean of the
+        result is the sum of max(free_bits, KL_d), and a latent below ``free_bits`` has gradient 0.
         """
         kl = ops.cast(gaussian_kl_terms(z_mean, z_log_var), "float32")
         is_above = ops.mean(kl, axis=0, keepdims=True) > self.free_bits
@@ -173,11 +178,11 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
     # ---- one step --------------------------------------------------------------------------
 
     def train_step(self, *args):
-        """One step of Keras, with z drawn: ``call``, ``compute_loss``, gradients, optimizer, logs.
+        """Keras' own step on ``Draw(x)``: ``call``, ``compute_loss``, gradients, optimizer, logs.
 
         The same in ``notebooks/06_vae.ipynb``, written out with a ``tf.GradientTape``.
         """
-        *state, data = args  # On JAX the state of the model comes first.
+        *state, data = args  # Keras calls train_step(data), on JAX train_step(state, data).
         return super().train_step(*state, self._as_draw(data))
 
     def test_step(self, *args):
@@ -186,9 +191,9 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         return super().test_step(*state, self._as_draw(data))
 
     def _as_draw(self, data):
-        """A batch ``(Draw(x), y, sample_weight)`` of what Keras gives a step."""
+        """``(Draw(x), y, sample_weight)``, made from the data that Keras passes to a step."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if not self.built:  # A subclassed encoder shows its outputs on the first batch only.
+        if not self.built:  # The shapes of a subclassed encoder are known once a batch arrives.
             self.build(keras.tree.map_structure(lambda part: tuple(part.shape), x))
         return Draw(x), y, sample_weight
 
@@ -205,7 +210,7 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
 
         Example: ``z_mean, z_log_var = vae.encode(x_test)``; conditional, ``vae.encode([x, c])``.
         """
-        z_mean, z_log_var, *_ = self.encoder(tensors(checks.as_arrays(self, x)))
+        z_mean, z_log_var, *_ = self.encoder(to_tensors(checks.as_arrays(self, x)))
         return z_mean, z_log_var
 
     def decode(self, z):
@@ -213,7 +218,7 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
 
         Conditional: ``vae.decode([z, c])``.
         """
-        return self.decoder(tensors(z))
+        return self.decoder(to_tensors(z))
 
     def sample(self, n, seed=None, condition=None):
         """``n`` new examples: the means of p(x | z) for z drawn from the prior N(0, I).
@@ -222,16 +227,20 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
             n: int > 0, how many.
             seed: int for the same examples each time, or None.
             condition: for a conditional VAE, an array ``(n, ...)``, or a list of them for
-                several conditions: what each example shall be.
+                several conditions: what each example should show.
 
         Returns:
             Tensor ``(n, ...)`` of the shape and range of the data.
 
         Raises:
-            ValueError: if the condition is missing, not asked for, or does not fit.
+            ValueError: if the condition is missing or does not fit, or the VAE takes none.
         """
-        conditions = list(condition) if isinstance(condition, (list, tuple)) else [condition]
-        conditions = [] if condition is None else conditions
+        if condition is None:
+            conditions = []
+        elif isinstance(condition, (list, tuple)):
+            conditions = list(condition)
+        else:
+            conditions = [condition]
         checks.check_conditions(self, conditions, n, "samples")
         checks.check_latent_shape_is_known(self)
         z = keras.random.normal((n, *self.latent_shape), seed=seed)
@@ -241,19 +250,20 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         """As ``keras.Model.compile``, but the loss is always the negative ELBO."""
         checks.check_no_loss(loss)
         super().compile(optimizer=optimizer, loss=None, **kwargs)
-        if self.built:  # so that a file holds the state of the optimizer, trained or not
+        if self.built:  # so that a model saved before training has an optimizer state to load
             self.optimizer.build(self.trainable_variables)
-        self.loss = self.mean_over_batch  # scikit-learn's wrappers ask whether there is one
+        self.loss = self.mean_over_batch  # Keras' scikit-learn wrappers refuse a model without one
 
     def fit(self, x=None, y=None, batch_size=None, *args, **kwargs):
         """As ``keras.Model.fit``: ``fit(x)``, ``fit(x, x)``, ``fit(noisy, clean)``, data sets.
 
         Conditional: ``fit([x, c])``, ``fit([noisy, c], clean)``, data sets of ``((x, c),)``.
-        ``sample_weight`` of shape ``(n,)`` weighs examples, KL included. Of the target's shape or
-        its first axes, ``(n, time)`` or ``(n, features)``, it weighs elements in log p(x | z)
-        alone, where 0 means not observed: missing values, and what pads a series.
+        ``sample_weight`` of shape ``(n,)`` weighs whole examples, KL included. Of the target's
+        shape or its first axes, ``(n, time)`` or ``(n, features)``, it weighs elements in
+        log p(x | z) alone, where 0 means not observed: missing values and padding. Fill missing
+        values with any finite number first; NaN is refused even where its weight is 0.
         Raises what ``checks.check_data`` raises, before anything is trained. How the steps are
-        run, and which networks XLA compiles, is told by ``BlockTraining.fit``.
+        run, and which networks XLA compiles: see ``BlockTraining.fit``.
         """
         weight = kwargs.get("sample_weight")
         x, y = checks.check_data(self, x, y, "x", weight, batch_size)
@@ -263,9 +273,10 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         return super().fit(x, y, batch_size, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, *args, **kwargs):
-        """As ``keras.Model.evaluate``; one draw of z an example. Raises what ``fit`` raises."""
+        """As ``keras.Model.evaluate``; one draw of z per example. Raises what ``fit`` raises."""
         if isinstance(kwargs.get("callbacks"), keras.callbacks.CallbackList):
-            return super().evaluate(x, y, batch_size, *args, **kwargs)  # fit has checked its data
+            # Keras' fit evaluates the validation data this way; VAE.fit has checked them.
+            return super().evaluate(x, y, batch_size, *args, **kwargs)
         weight = kwargs.get("sample_weight")
         x, y = checks.check_data(self, x, y, "x", weight, batch_size)
         return super().evaluate(x, y, batch_size, *args, **kwargs)
@@ -278,7 +289,7 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
 
     # ---- shapes and configuration ----------------------------------------------------------
 
-    # As functional models have them, so that a VAE can stand where an autoencoder stood.
+    # The attributes of a functional model, so that a VAE can replace an autoencoder.
     @property
     def inputs(self):
         return self.encoder.inputs
@@ -331,10 +342,10 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
 
 @keras.saving.register_keras_serializable(package="vaekit")
 class MeanOverBatch(keras.losses.Loss):
-    """The mean of losses that are one an example already.
+    """The mean over the batch of losses that are already one number per example.
 
-    A ``keras.losses.Loss`` because Keras divides those by the number of replicas under
-    ``tf.distribute``, which adds up the gradients of the replicas.
+    It is a ``keras.losses.Loss`` because Keras divides such losses by the number of replicas:
+    ``tf.distribute`` adds up the gradients of the replicas.
     """
 
     def call(self, y_true, y_pred):
@@ -349,8 +360,8 @@ def target(x, y):
     return checks.input_and_conditions(x)[0]
 
 
-def weights_of_examples_and_elements(sample_weight):
-    """Which of the two a ``sample_weight`` is; the other one is 1, or None."""
+def split_sample_weight(sample_weight):
+    """``(example_weight, element_weight)``: the given one is one of them, the other 1.0 or None."""
     if sample_weight is None:
         return 1.0, None
     if checks.is_weight_of_elements(sample_weight.shape):
@@ -359,21 +370,21 @@ def weights_of_examples_and_elements(sample_weight):
 
 
 def without_third_output(encoder):
-    """The encoder with the same weights, but without the z that those of keras.io give as well."""
+    """The encoder with the same weights, without the third output z of keras.io's encoders."""
     outputs = getattr(encoder, "outputs", None)
     if outputs is None or len(outputs) == 2:
         return encoder
     return keras.Model(encoder.input, outputs[:2], name=encoder.name)
 
 
-def tensors(inputs):
-    """Each array as a tensor: Keras takes no mixture of the two."""
+def to_tensors(inputs):
+    """The arrays of a list as tensors, since Keras takes no mixture; anything else unchanged."""
     if isinstance(inputs, (list, tuple)):
         return [ops.convert_to_tensor(part) for part in inputs]
     return inputs
 
 
-def symbolic_tensors(shape):
+def to_symbolic(shape):
     """A tensor without values of that shape, or a list of them for a list of shapes."""
     if shape and isinstance(shape[0], (list, tuple)):
         return [keras.KerasTensor(each) for each in shape]

@@ -23,7 +23,9 @@ STEPS_THAT_PAY_FOR_XLA = 1_000
 
 
 class BlockTraining:
-    """For the bases of a Keras model: ``fit`` runs many steps in one call where nobody minds.
+    """For the bases of a Keras model: ``fit`` runs many steps in one call, where nothing can tell.
+
+    What one step does is in the model's own ``train_step``; for the VAE, in ``models.py``.
 
     After ``fit``, ``model.trained_in`` tells which way it took, and why. A ``train_step`` of your
     own has to return ``self.get_metrics_result()``, as that of Keras does.
@@ -66,13 +68,17 @@ class BlockTraining:
     def fit(self, *args, **kwargs):
         """As ``keras.Model.fit``, and faster in the plain case, on TensorFlow and a CPU.
 
-        NumPy arrays without weights are trained on in blocks of up to 32 steps a call, of one step
-        if a callback watches batches; other data, and all that ``compile`` was told how to run, are
-        left to ``keras.Model.fit``. ``model.trained_in`` tells which way it was, and why. XLA
-        compiles the blocks of a network whose layers are all in ``layers_worth_compiling``, if the
-        training has 1,000 steps or more; it then draws other noise from the same seed. Blocks
-        shuffle by the seed of ``keras.utils.set_random_seed`` and the number of steps taken so
-        far: every epoch has another order, and a training that was interrupted goes on in the same.
+        * NumPy arrays without weights, on one CPU: blocks of up to 32 steps a call.
+        * The same with a callback of yours that has a method for batches, such as
+          ``on_train_batch_end``: blocks of one step.
+        * Anything else: ``keras.Model.fit``; the list is in ``why_single_steps``. There Keras' own
+          ``jit_compile="auto"`` decides about XLA, whatever the layers.
+
+        ``model.trained_in`` tells which way it was, and why. XLA compiles the blocks if all layers
+        are in ``layers_worth_compiling`` and compute in float32, and the training has 1,000 steps
+        or more; the same seed gives other noise then. Blocks shuffle by the seed of
+        ``keras.utils.set_random_seed`` and the number of steps taken so far: every epoch has
+        another order, and a training that was interrupted goes on in the same.
         """
         call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
         call.apply_defaults()
@@ -226,12 +232,12 @@ def why_single_steps(model, x, y, callbacks, validation_data, shuffle, **others)
     if not model.compiled:
         return "the model is not compiled"
     if model.run_eagerly or model.steps_per_execution != 1 or not model._xla_is_left_to_fit:
-        return "compile was told how to run them"
+        return "run_eagerly, steps_per_execution or jit_compile was set in compile"
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
         return "its optimizer may leave out steps"
     if not is_on_one_cpu(model):
         return "blocks are for one CPU"
-    if has_step_of_a_subclass(model):
+    if overrides_train_step(model):
         return "train_step is overridden"
     validation = keras.utils.unpack_x_y_sample_weight(validation_data)
     if not are_arrays_of_one_length(x, y) or not are_arrays_of_one_length(*validation):
@@ -239,7 +245,7 @@ def why_single_steps(model, x, y, callbacks, validation_data, shuffle, **others)
     if keras.config.max_epochs() or keras.config.max_steps_per_epoch():
         return "keras.config limits epochs or steps"
     if shuffle not in (True, False) or others["validation_freq"] != 1:
-        return "shuffle or validation_freq is unusual"
+        return "shuffle is not True or False, or validation_freq is not 1"
     for name in ("class_weight", "sample_weight", "steps_per_epoch", "validation_steps"):
         if others[name] is not None:
             return f"{name} was given"
@@ -256,8 +262,8 @@ def is_on_one_cpu(model):
     return not several and not tf.config.list_physical_devices("GPU")
 
 
-def has_step_of_a_subclass(model):
-    """Whether ``train_step`` comes from a subclass of the class that chose to train in blocks."""
+def overrides_train_step(model):
+    """Whether ``train_step`` was overridden below the class that has BlockTraining as a base."""
     owner = next(each for each in type(model).__mro__ if "train_step" in vars(each))
     return issubclass(owner, BlockTraining) and BlockTraining not in owner.__bases__
 
@@ -265,7 +271,8 @@ def has_step_of_a_subclass(model):
 def watches_batches(callback):
     """Whether a callback wants to see each batch: it has a method for that.
 
-    Keras' own callbacks have one too, but use it only if their frequency is a number.
+    Keras' own callbacks count only if their ``save_freq`` or ``update_freq`` is not "epoch". The
+    others, ``TerminateOnNaN`` too, are called once a block.
     """
     hooks = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
     usual = keras.callbacks.Callback
