@@ -79,6 +79,7 @@ EVERY_FUNCTION = {
     "loss_curves": lambda: plots.loss_curves({"a": history(), "b": history()}, title="t"),
     "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
+    "curve_panels": lambda: plots.curve_panels({"p": ("x", [1], {"a": [2]})}, "y", title="t"),
 }
 
 
@@ -707,3 +708,16 @@ def test_curves_draw_each_line_in_its_own_style():
     assert (axis.get_xlabel(), axis.get_xscale(), axis.get_yscale()) == ("x", "log", "log")
     assert len({(line.get_linestyle(), line.get_color()) for line in axis.lines}) == 2
     np.testing.assert_array_equal(axis.lines[1].get_xydata(), [[1, 2], [10, 3]])
+
+
+def test_panels_of_curves_have_their_own_horizontal_axes_and_one_vertical_scale():
+    left, right = ("p", [0, 1], {"a": [1, 2], "b": [2, 9]}), ("q", [5, 6], {"a": [3, 4]})
+    figure = plots.curve_panels({"left": left, "right": right}, "nats")
+    first, second = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["left", "right"]
+    assert [axis.get_xlabel() for axis in figure.axes] == ["p", "q"]
+    assert first.get_ylabel() == "nats"
+    assert first.get_ylim() == second.get_ylim()
+    assert [text.get_text() for text in first.get_legend().get_texts()] == ["a", "b"]
+    assert len({(line.get_linestyle(), line.get_color()) for line in first.lines}) == 2
+    np.testing.assert_array_equal(second.lines[0].get_xydata(), [[5, 3], [6, 4]])

@@ -396,16 +396,31 @@ def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
         logx: whether the horizontal axis is.
     """
     figure, axis = plt.subplots(figsize=(6, 3.6))
-    for k, (name, y) in enumerate(lines.items()):
-        style = _LINE_STYLES[k % len(_LINE_STYLES)]
-        axis.plot(x, y, style, color=_color(k), label=name)
+    _draw_lines(axis, x, lines)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     if logx:
         axis.set_xscale("log")
     if logy:
         axis.set_yscale("log")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=9)
+    return _set_title_and_layout(figure, title)
+
+
+def curve_panels(panels, ylabel, title=None):
+    """Lines in panels side by side, on one vertical scale; each panel has its own legend.
+
+    Args:
+        panels: dict from the title of a panel to ``(xlabel, x, lines)``: what ``x`` is, with its
+            unit; values ``(n,)``; a dict from a name to values ``(n,)``.
+        ylabel: what the lines are, with their unit.
+        title: str, what is seen in the figure.
+    """
+    size = 4.2 * len(panels), 3.6
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axis, (name, (xlabel, x, lines)) in zip(axes[0], panels.items(), strict=True):
+        _draw_lines(axis, x, lines)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel(xlabel)
+    axes[0, 0].set_ylabel(ylabel)
     return _set_title_and_layout(figure, title)
 
 
@@ -588,6 +603,15 @@ def _label_gradients(axis, kind):
     if kind == "noise from outside":
         axis.text(5.6, 0.85, "times 1", fontsize=9, **style)
         axis.text(4.8, -0.95, r"times $\epsilon$", fontsize=9, **style)
+
+
+def _draw_lines(axis, x, lines):
+    """Draws each entry of ``lines`` over ``x`` in its own style, with a grid and a legend."""
+    for k, (name, y) in enumerate(lines.items()):
+        style = _LINE_STYLES[k % len(_LINE_STYLES)]
+        axis.plot(x, y, style, color=_color(k), label=name)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
 
 
 def _draw_codes(axis, codes, labels):
