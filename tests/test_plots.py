@@ -410,6 +410,18 @@ def test_labels_of_other_examples_are_refused(shape):
     assert plt.get_fignums() == []
 
 
+def test_panels_with_the_same_limits_show_one_region_that_holds_all_codes():
+    codes = RNG.normal(size=(30, 2))
+    panels = {"a": codes, "b": 10 * codes + 50}
+    axes = plots.latent_scatter(panels, LABELS, same_limits=True).axes
+    plt.gcf().canvas.draw()
+    for axis in axes:
+        assert (axis.get_xlim(), axis.get_ylim()) == (axes[0].get_xlim(), axes[0].get_ylim())
+        for panel in panels.values():
+            assert (panel.min(axis=0) > [axis.get_xlim()[0], axis.get_ylim()[0]]).all()
+            assert (panel.max(axis=0) < [axis.get_xlim()[1], axis.get_ylim()[1]]).all()
+
+
 def test_a_panel_of_other_examples_than_the_labels_is_refused():
     with pytest.raises(ValueError, match=r"got codes \(29, 2\) and labels \(30,\)"):
         plots.latent_scatter({"a": np.zeros((30, 2)), "b": np.zeros((29, 2))}, LABELS)
@@ -515,6 +527,14 @@ def test_decoded_plane_draws_each_image_where_its_code_lies_and_tints_some():
     assert red > green > blue
     np.testing.assert_array_equal(axis.lines[0].get_xydata(), line)
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a line"]
+
+
+def test_decoded_plane_draws_dots_where_they_lie_and_keeps_its_limits():
+    dots = {"codes": [[1, -1], [9, 9]]}
+    axis = plots.decoded_plane(ramp, [0, -2], [4, 0], 2, dots=dots).axes[0]
+    np.testing.assert_array_equal(axis.collections[0].get_offsets(), dots["codes"])
+    assert (axis.get_xlim(), axis.get_ylim()) == ((0, 4), (-2, 0))
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["codes"]
 
 
 def test_decoded_plane_keeps_the_colours_of_coloured_images():
@@ -721,3 +741,11 @@ def test_panels_of_curves_have_their_own_horizontal_axes_and_one_vertical_scale(
     assert [text.get_text() for text in first.get_legend().get_texts()] == ["a", "b"]
     assert len({(line.get_linestyle(), line.get_color()) for line in first.lines}) == 2
     np.testing.assert_array_equal(second.lines[0].get_xydata(), [[5, 3], [6, 4]])
+
+
+def test_curves_draw_the_line_on_top_black_and_over_the_others():
+    figure = plots.curves([1, 2], {"a": [1, 2], "b": [1, 2]}, "x", "y", on_top="a")
+    a, b = figure.axes[0].lines
+    assert a.get_color() == "black" != b.get_color()
+    assert a.get_zorder() > b.get_zorder() and a.get_linewidth() > b.get_linewidth()
+    assert figure.axes[0].get_legend().legend_handles[0].get_color() == "black"

@@ -24,6 +24,7 @@ _LINE_STYLES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "^", "s", "D")
 _TINT = (1.0, 0.85, 0.65)  # a background that leaves black ink readable
 _LINES_ON_IMAGES = (COLORS[0], COLORS[2])
+_DOTS_ON_IMAGES = COLORS[4]
 
 
 # ---- images ------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ def interpolation(vae, a, b, steps=9, spherical=False, condition=None, title=Non
 # ---- codes -------------------------------------------------------------------------------------
 
 
-def latent_scatter(codes, labels, title=None, figure=None):
+def latent_scatter(codes, labels, title=None, figure=None, same_limits=False):
     """Codes coloured by label, one panel or several side by side, with one legend beside them.
 
     Two latent dimensions are drawn as they are, more of them by their first two principal
@@ -232,6 +233,7 @@ def latent_scatter(codes, labels, title=None, figure=None):
         title: str, what is seen in the figure.
         figure: where to draw: an empty figure made with ``layout="constrained"`` or a subfigure of
             one. None makes a figure.
+        same_limits: bool, whether all panels show one region, the smallest that holds all codes.
 
     Raises:
         ValueError: if there is not one label for each code, or more labels than can be told apart.
@@ -261,6 +263,14 @@ def latent_scatter(codes, labels, title=None, figure=None):
     for axis, (name, panel) in zip(axes, panels.items(), strict=True):
         handles = _draw_codes(axis, panel.reshape(len(panel), -1), labels)
         axis.set_title(name, fontsize=10)
+    if same_limits:
+        x_limits = [axis.get_xlim() for axis in axes]
+        y_limits = [axis.get_ylim() for axis in axes]
+        for axis in axes:
+            axis.set_adjustable("box")  # else matplotlib changes the limits
+            axis.set(
+                xlim=(np.min(x_limits), np.max(x_limits)), ylim=(np.min(y_limits), np.max(y_limits))
+            )
     legend = figure.legend(
         handles,
         [str(name) for name in names],
@@ -277,7 +287,7 @@ def latent_scatter(codes, labels, title=None, figure=None):
     return figure
 
 
-def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, title=None):
+def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, dots=None, title=None):
     """A rectangle of the latent plane as ``n`` times ``n`` decoded images.
 
     Each image stands where its code lies: the codes are the centres of equal cells. Both axes are
@@ -291,6 +301,7 @@ def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, title=None):
         tinted: function from codes ``(m, 2)`` to bools ``(m,)``, which images get an orange
             background; None tints no image.
         lines: dict from a name to points ``(m, 2)``, joined by a line over the images.
+        dots: dict from a name to points ``(m, 2)``, faint dots over the images.
         title: str, what is seen in the figure.
 
     Raises:
@@ -328,8 +339,19 @@ def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, title=None):
     for k, (name, points) in enumerate((lines or {}).items()):
         points = np.asarray(points)
         axis.plot(points[:, 0], points[:, 1], color=_LINES_ON_IMAGES[k % 2], lw=2.5, label=name)
-    if lines:
-        axis.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncols=len(lines), fontsize=10)
+    for name, points in (dots or {}).items():
+        points = np.asarray(points)
+        axis.scatter(
+            points[:, 0], points[:, 1], s=5, color=_DOTS_ON_IMAGES, alpha=0.5, lw=0, label=name
+        )
+    axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    if lines or dots:
+        columns = len(lines or {}) + len(dots or {})
+        legend = axis.legend(
+            loc="upper left", bbox_to_anchor=(0, -0.1), ncols=columns, fontsize=10, markerscale=3
+        )
+        for handle in legend.legend_handles:
+            handle.set_alpha(1)
     return _set_title_and_layout(figure, title)
 
 
@@ -383,7 +405,7 @@ def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl
     return _set_title_and_layout(figure, title)
 
 
-def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
+def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False, on_top=None):
     """Several lines over one axis.
 
     Args:
@@ -394,9 +416,10 @@ def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
         title: str, what is seen in the figure.
         logy: whether the vertical axis is logarithmic.
         logx: whether the horizontal axis is.
+        on_top: the name of a line that is drawn over the others, black and thicker; None for none.
     """
     figure, axis = plt.subplots(figsize=(6, 3.6))
-    _draw_lines(axis, x, lines)
+    _draw_lines(axis, x, lines, on_top)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     if logx:
         axis.set_xscale("log")
@@ -605,11 +628,13 @@ def _label_gradients(axis, kind):
         axis.text(4.8, -0.95, r"times $\epsilon$", fontsize=9, **style)
 
 
-def _draw_lines(axis, x, lines):
+def _draw_lines(axis, x, lines, on_top=None):
     """Draws each entry of ``lines`` over ``x`` in its own style, with a grid and a legend."""
     for k, (name, y) in enumerate(lines.items()):
         style = _LINE_STYLES[k % len(_LINE_STYLES)]
-        axis.plot(x, y, style, color=_color(k), label=name)
+        (line,) = axis.plot(x, y, style, color=_color(k), label=name)
+        if name == on_top:
+            line.set(color="black", linewidth=2.5, zorder=3)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
 

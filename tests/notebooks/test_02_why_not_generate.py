@@ -112,10 +112,10 @@ def toy_namespace(**shares):
 
 def runs(mean_of_run_3):
     codes = {1: np.zeros((2, 2)), 3: np.full((2, 2), [mean_of_run_3, 0.0])}
-    return {"run_codes": codes, "run_spreads": {1: 19, 3: 13}}
+    return {"run_codes": codes, "run_spreads": {1: 18, 3: 15}}
 
 
-def split(inside, beyond, excess=0.88):
+def split(inside, beyond, excess=0.79):
     return {"inside invents": inside, "beyond invents": beyond, "excess from beyond": excess}
 
 
@@ -123,9 +123,9 @@ def split(inside, beyond, excess=0.88):
 CASES = {
     "claim-toy-copies": ({"copy_errors": {"A": 0, "C": 1e-15}}, {"copy_errors": {"A": 0, "C": 1}}),
     "claim-toy-a": (toy_namespace(), toy_namespace(a_in_gap=0.3)),
-    "claim-toy-b": (toy_namespace(), toy_namespace(b_right=0.01)),
+    "claim-toy-b": (toy_namespace(), toy_namespace(b_right=0.0001)),
     "claim-toy-c": (toy_namespace(), toy_namespace(c_left=0.4)),
-    "claim-network": ({"test_loss": 151.6}, {"test_loss": 2 * 151.6}),
+    "claim-network": ({"test_loss": 153}, {"test_loss": 2 * 153}),
     "claim-blank": (
         {"blank_to_digits": 4.23, "test_to_digits": 4.91},
         {"blank_to_digits": 4.91, "test_to_digits": 4.23},
@@ -135,48 +135,48 @@ CASES = {
         {"draws_to_digits": {"bounding box": 4.29}, "copies_to_digits": 4.29},
     ),
     "claim-normal-missed": (
-        {"times_missed": {"N(0, I)": 9.4}},
+        {"times_missed": {"N(0, I)": 10.3}},
         {"times_missed": {"N(0, I)": 4.7}},
     ),
     "claim-box-invented": (
-        {"times_invented": {"bounding box": 4.3}},
+        {"times_invented": {"bounding box": 4.8}},
         {"times_invented": {"bounding box": 2.1}},
     ),
     "claim-gaussian-invented": (
-        {"times_invented": {"one Gaussian": 3.2}},
+        {"times_invented": {"one Gaussian": 3.4}},
         {"times_invented": {"one Gaussian": 1.6}},
     ),
-    "claim-foreign-beyond": ({"foreign_beyond": 0.69}, {"foreign_beyond": 0.35}),
-    "claim-foreign-inside": ({"foreign_inside": 0.06}, {"foreign_inside": 0.69}),
+    "claim-foreign-beyond": ({"foreign_beyond": 0.75}, {"foreign_beyond": 0.35}),
+    "claim-foreign-inside": ({"foreign_inside": 0.10}, {"foreign_inside": 0.75}),
     "claim-excess": (
-        {"splits": {"one Gaussian": split(1.3, 14)}},
-        {"splits": {"one Gaussian": split(1.3, 14, excess=0.44)}},
+        {"splits": {"one Gaussian": split(1.6, 15)}},
+        {"splits": {"one Gaussian": split(1.6, 15, excess=0.44)}},
     ),
     "claim-beyond-invents": (
-        {"splits": {"one Gaussian": split(1.3, 14)}},
-        {"splits": {"one Gaussian": split(1.3, 1.3)}},
+        {"splits": {"one Gaussian": split(1.6, 15)}},
+        {"splits": {"one Gaussian": split(1.6, 1.6)}},
     ),
     "claim-inside-invents": (
-        {"splits": {"one Gaussian": split(1.3, 14)}},
-        {"splits": {"one Gaussian": split(2.6, 14)}},
+        {"splits": {"one Gaussian": split(1.6, 15)}},
+        {"splits": {"one Gaussian": split(3.2, 14)}},
     ),
     "claim-ways": ({"ways_with_foreign": 5}, {"ways_with_foreign": 40}),
     "claim-steep": (
-        {"change_at_draws": 2.2, "change_at_test": 1.0},
+        {"change_at_draws": 2.0, "change_at_test": 0.8},
         {"change_at_draws": 1.1, "change_at_test": 1.0},
     ),
     "claim-labels": (
-        {"label_shares": np.array([0.62, 0.21, 0.13, 0.04])},
+        {"label_shares": np.array([0.56, 0.23, 0.16, 0.05])},
         {"label_shares": np.full(10, 0.1)},
     ),
     "claim-place": (runs(22.0), runs(11.0)),
     "claim-transfer": (
-        {"transferred_missed": {2: 1.9, 3: 6.5}},
-        {"transferred_missed": {2: 1.0, 3: 6.5}},
+        {"transferred_missed": {2: 2.2, 3: 6.1}},
+        {"transferred_missed": {2: 1.0, 3: 6.1}},
     ),
     "claim-edge-again": (
-        {"run_splits": {2: split(1.5, 10), 3: split(1.6, 15)}},
-        {"run_splits": {2: split(1.5, 10), 3: split(7, 15)}},
+        {"run_splits": {2: split(1.6, 11), 3: split(1.4, 12)}},
+        {"run_splits": {2: split(1.6, 11), 3: split(7, 12)}},
     ),
     "claim-mixture": (
         {"mixture_invented": 1.1, "mixture_missed": 1.0},
@@ -186,7 +186,7 @@ CASES = {
         {"missed_by_count": {100: 1.37, 1000: 0.44}},
         {"missed_by_count": {100: 0.7, 1000: 0.44}},
     ),
-    "claim-played-back": ({"played_back": 0.0}, {"played_back": 1.0}),
+    "claim-played-back": ({"played_back_missed": 0.98}, {"played_back_missed": 2.0}),
     "claim-one-code-invented": ({"one_code_invented": 0.05}, {"one_code_invented": 1.0}),
     "claim-one-code-missed": ({"one_code_missed": 13}, {"one_code_missed": 1.0}),
 }
