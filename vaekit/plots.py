@@ -271,6 +271,47 @@ def latent_scatter(codes, labels, title=None, figure=None):
     return figure
 
 
+def codes_and_draws(runs, labels, title=None):
+    """One row for each network: its codes of real images, and what it makes of draws of N(0, I).
+
+    The circle around the origin holds 95 % of N(0, I). ``figure.axes`` are the panels.
+
+    Args:
+        runs: dict from the name of a network to a pair: codes ``(n, 2)``, as for
+            ``latent_scatter``, and decoded images.
+        labels: ``(n,)``, the labels of the codes, the same for all networks.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/05_kl_loss.ipynb.
+    """
+    labels = np.asarray(labels)
+    figure, axes = plt.subplots(
+        len(runs),
+        2,
+        figsize=(9.2, 3.7 * len(runs) + 0.4),
+        width_ratios=[1, 1.15],
+        squeeze=False,
+        layout="constrained",
+    )
+    for (left, right), (name, (codes, images)) in zip(axes, runs.items(), strict=True):
+        handles = _draw_codes(left, ops.convert_to_numpy(codes), labels)
+        left.add_patch(plt.Circle((0, 0), math.sqrt(2 * math.log(20)), fill=False, linewidth=1.5))
+        left.set_title(f"codes, {name}", fontsize=10)
+        images = _as_images(images)
+        _show_image(right, _tile(images, columns=5))
+        right.set_title(f"{len(images)} decoded draws of N(0, I), {name}", fontsize=10)
+        right.axis("off")
+    names = [str(name) for name in np.unique(labels)]
+    legend = figure.legend(
+        handles, names, title="label", loc="outside right center", fontsize=9, markerscale=2.5
+    )
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
 # ---- curves ------------------------------------------------------------------------------------
 
 
@@ -320,6 +361,38 @@ def curves(x, lines, xlabel, ylabel, title=None, logy=False, logx=False):
         axis.set_yscale("log")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9)
+    return _set_title_and_layout(figure, title)
+
+
+def kl_map(units_apart=None, title=None):
+    r"""The divergence :math:`KL(N(\mu, \sigma^2) \,\|\, N(0, 1))` over mu and sigma, as contours.
+
+    Args:
+        units_apart: float > 0 or None. Then two lines show where codes at -mu and mu lie this many
+            sigma apart, and two dots the places of the smallest divergence on them.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/05_kl_loss.ipynb.
+    """
+    mu, sigma = np.meshgrid(np.linspace(-6, 6, 241), np.geomspace(0.05, 4, 121))
+    divergence = 0.5 * (mu**2 + sigma**2 - 1) - np.log(sigma)
+    levels = [0, 0.5, 1, 2, 3, 5, 8, 12, 16, 20, 30]
+    figure, axis = plt.subplots(figsize=(7, 4))
+    axis.contourf(mu, sigma, divergence, levels, cmap="Blues", extend="max")
+    contours = axis.contour(mu, sigma, divergence, levels[1:], colors="black", linewidths=0.6)
+    axis.clabel(contours, levels[2:], fmt="%g nats", fontsize=8)
+    axis.plot(0, 1, "*", color="white", markeredgecolor="black", markersize=13)
+    if units_apart is not None:
+        half = units_apart / 2
+        sigmas = np.geomspace(0.05, 4, 121)
+        cheapest = 1 / math.sqrt(1 + half**2)
+        for sign in (-1, 1):
+            axis.plot(sign * half * sigmas, sigmas, "--", color=_color(2))
+            axis.plot(sign * half * cheapest, cheapest, "o", color=_color(2))
+    axis.set(xlabel=r"$\mu$", ylabel=r"$\sigma$ (logarithmic)", xlim=(-6, 6), yscale="log")
+    ticks = [0.05, 0.1, 0.2, 0.5, 1, 2, 4]
+    axis.set_yticks(ticks, ticks)
+    axis.minorticks_off()
     return _set_title_and_layout(figure, title)
 
 
@@ -400,6 +473,16 @@ def _show_image(axis, image):
         axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     else:
         axis.imshow(np.clip(image, 0, 1), interpolation="nearest")
+
+
+def _tile(images, columns):
+    """Images ``(n, height, width, channels)`` in reading order, as one image."""
+    n, height, width, channels = images.shape
+    rows = math.ceil(n / columns)
+    tiles = np.zeros((rows * columns, height, width, channels), images.dtype)
+    tiles[:n] = images
+    tiles = tiles.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return tiles.reshape(rows * height, columns * width, channels)
 
 
 def _set_title_and_layout(figure, title):
