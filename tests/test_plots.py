@@ -76,6 +76,10 @@ EVERY_FUNCTION = {
     "latent_scatter": lambda: plots.latent_scatter(RNG.normal(size=(30, 2)), LABELS, title="t"),
     "decoded_plane": lambda: plots.decoded_plane(ramp, [0, 0], [1, 1], n=3, title="t"),
     "points": lambda: plots.points({"a": PAIRS, "b": -PAIRS}, title="t"),
+    "codes_and_draws": lambda: plots.codes_and_draws(
+        {"a": (np.ones((30, 2)), IMAGES)}, LABELS, "t"
+    ),
+    "kl_map": lambda: plots.kl_map(title="t"),
     "loss_curves": lambda: plots.loss_curves({"a": history(), "b": history()}, title="t"),
     "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
@@ -256,6 +260,39 @@ def test_other_structures_are_refused():
         "code_structures expects kinds among ['autoencoder', 'drawn inside', "
         "'noise from outside'], but got 'gan'."
     )
+
+
+# ---- codes beside draws, and the KL -------------------------------------------------------------
+
+
+def test_codes_stand_beside_the_draws_of_their_network_in_reading_order():
+    codes = RNG.normal(size=(30, 2))
+    figure = plots.codes_and_draws({"a": (codes, IMAGES), "b": (2 * codes, 1 - IMAGES)}, LABELS)
+    left, right = figure.axes[2:4]
+    np.testing.assert_allclose(left.collections[0].get_offsets(), 2 * codes[LABELS == 1])
+    tiles = drawn(right)
+    assert tiles.shape == (2 * 28, 5 * 28)
+    np.testing.assert_array_equal(tiles[28:, 28:56], 1 - IMAGES[6])
+    assert not tiles[28:, 56:].any()  # after the last image nothing is drawn
+
+
+def test_the_circle_holds_95_percent_of_the_prior():
+    figure = plots.codes_and_draws({"a": (np.zeros((30, 2)), IMAGES)}, LABELS)
+    (circle,) = figure.axes[0].patches
+    draws = np.random.default_rng(0).standard_normal((100_000, 2))
+    assert np.mean(np.linalg.norm(draws, axis=1) < circle.radius) == pytest.approx(0.95, abs=0.003)
+
+
+def test_the_dots_of_the_kl_map_are_the_cheapest_places_on_its_lines():
+    axis = plots.kl_map(units_apart=6).axes[0]
+    lines = [line for line in axis.lines if line.get_linestyle() == "--"]
+    dots = [line for line in axis.lines if line.get_marker() == "o"]
+    assert len(lines) == len(dots) == 2
+    for line, dot in zip(lines, dots, strict=True):
+        mu, sigma = np.array(line.get_data())
+        assert np.allclose(np.abs(mu) / sigma, 3)
+        lowest = np.argmin(0.5 * (mu**2 + sigma**2 - 1) - np.log(sigma))
+        np.testing.assert_allclose(np.ravel(dot.get_data()), [mu[lowest], sigma[lowest]], rtol=0.03)
 
 
 # ---- latents ---------------------------------------------------------------------------------

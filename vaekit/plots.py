@@ -134,7 +134,7 @@ def manifold(vae, n=15, condition=None, title=None):
     height, width = images.shape[1:3]
 
     figure, axis = plt.subplots(figsize=(6.5, 6.5 * height / width))
-    _show_image(axis, _side_by_side(images, n))
+    _show_image(axis, _tile(images, n))
     # Each axis has room for about fifteen numbers.
     numbered = np.arange(0, n, math.ceil(n / 15))
     numbers = [f"{quantiles[i]:.1f}" for i in numbered]
@@ -331,7 +331,7 @@ def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, dots=None, t
 
     figure, axis = plt.subplots(figsize=(7.5, 7.5 * (high - low)[1] / (high - low)[0] + 0.9))
     axis.imshow(
-        np.clip(_side_by_side(background * images, n), 0, 1),
+        np.clip(_tile(background * images, n), 0, 1),
         extent=[low[0], high[0], low[1], high[1]],
         interpolation="nearest",
     )
@@ -377,6 +377,47 @@ def points(groups, arrows=None, title=None):
     axis.grid(alpha=0.3)
     axis.legend(fontsize=9, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
     return _set_title_and_layout(figure, title)
+
+
+def codes_and_draws(runs, labels, title=None):
+    """One row for each network: its codes of real images, and what it makes of draws of N(0, I).
+
+    The circle around the origin holds 95 % of N(0, I). ``figure.axes`` are the panels.
+
+    Args:
+        runs: dict from the name of a network to a pair: codes ``(n, 2)``, as for
+            ``latent_scatter``, and decoded images.
+        labels: ``(n,)``, the labels of the codes, the same for all networks.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/05_kl_loss.ipynb.
+    """
+    labels = np.asarray(labels)
+    figure, axes = plt.subplots(
+        len(runs),
+        2,
+        figsize=(9.2, 3.7 * len(runs) + 0.4),
+        width_ratios=[1, 1.15],
+        squeeze=False,
+        layout="constrained",
+    )
+    for (left, right), (name, (codes, images)) in zip(axes, runs.items(), strict=True):
+        handles = _draw_codes(left, ops.convert_to_numpy(codes), labels)
+        left.add_patch(plt.Circle((0, 0), math.sqrt(2 * math.log(20)), fill=False, linewidth=1.5))
+        left.set_title(f"codes, {name}", fontsize=10)
+        images = _as_images(images)
+        _show_image(right, _tile(images, columns=5))
+        right.set_title(f"{len(images)} decoded draws of N(0, I), {name}", fontsize=10)
+        right.axis("off")
+    names = [str(name) for name in np.unique(labels)]
+    legend = figure.legend(
+        handles, names, title="label", loc="outside right center", fontsize=9, markerscale=2.5
+    )
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
 
 
 # ---- curves ------------------------------------------------------------------------------------
@@ -444,6 +485,38 @@ def curve_panels(panels, ylabel, title=None):
         axis.set_title(name, fontsize=10)
         axis.set_xlabel(xlabel)
     axes[0, 0].set_ylabel(ylabel)
+    return _set_title_and_layout(figure, title)
+
+
+def kl_map(units_apart=None, title=None):
+    r"""The divergence :math:`KL(N(\mu, \sigma^2) \,\|\, N(0, 1))` over mu and sigma, as contours.
+
+    Args:
+        units_apart: float > 0 or None. Then two lines show where codes at -mu and mu lie this many
+            sigma apart, and two dots the places of the smallest divergence on them.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/05_kl_loss.ipynb.
+    """
+    mu, sigma = np.meshgrid(np.linspace(-6, 6, 241), np.geomspace(0.05, 4, 121))
+    divergence = 0.5 * (mu**2 + sigma**2 - 1) - np.log(sigma)
+    levels = [0, 0.5, 1, 2, 3, 5, 8, 12, 16, 20, 30]
+    figure, axis = plt.subplots(figsize=(7, 4))
+    axis.contourf(mu, sigma, divergence, levels, cmap="Blues", extend="max")
+    contours = axis.contour(mu, sigma, divergence, levels[1:], colors="black", linewidths=0.6)
+    axis.clabel(contours, levels[1:8], fmt="%g nats", fontsize=8)
+    axis.plot(0, 1, "*", color="white", markeredgecolor="black", markersize=13)
+    if units_apart is not None:
+        half = units_apart / 2
+        sigmas = np.geomspace(0.05, 4, 121)
+        cheapest = 1 / math.sqrt(1 + half**2)
+        for sign in (-1, 1):
+            axis.plot(sign * half * sigmas, sigmas, "--", color=_color(2))
+            axis.plot(sign * half * cheapest, cheapest, "o", color=_color(2))
+    axis.set(xlabel=r"$\mu$", ylabel=r"$\sigma$ (logarithmic)", xlim=(-6, 6), yscale="log")
+    ticks = [0.05, 0.1, 0.2, 0.5, 1, 2, 4]
+    axis.set_yticks(ticks, ticks)
+    axis.minorticks_off()
     return _set_title_and_layout(figure, title)
 
 
@@ -526,11 +599,14 @@ def _show_image(axis, image):
         axis.imshow(np.clip(image, 0, 1), interpolation="nearest")
 
 
-def _side_by_side(images, n):
-    """``n`` times ``n`` images in reading order as one image."""
-    height, width, channels = images.shape[1:]
-    tiles = images.reshape(n, n, height, width, channels).swapaxes(1, 2)
-    return tiles.reshape(n * height, n * width, channels)
+def _tile(images, columns):
+    """Images ``(n, height, width, channels)`` in reading order, as one image."""
+    n, height, width, channels = images.shape
+    rows = math.ceil(n / columns)
+    tiles = np.zeros((rows * columns, height, width, channels), images.dtype)
+    tiles[:n] = images
+    tiles = tiles.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return tiles.reshape(rows * height, columns * width, channels)
 
 
 def _set_title_and_layout(figure, title):
