@@ -58,4 +58,4 @@ def test_every_refusal_names_the_way_out():
     }
     assert "bottleneck=" in printed["skip"]
     assert "likelihood='bernoulli'" in printed["loss"]
-    assert "x / 255" in printed["loss"]
+    assert "x_train / 255" in printed["loss"]
