@@ -287,8 +287,7 @@ def check_range(likelihood, target, low_and_high, name, sample_weight=None, advi
     if by_column or weighted:
         values = as_numpy(target)
         if weighted:
-            weight = np.asarray(sample_weight)
-            weight = weight.reshape(*weight.shape, *[1] * (values.ndim - weight.ndim))
+            weight = with_trailing_axes(np.asarray(sample_weight), values.ndim)
             values = np.where(weight > 0, values, np.clip(values, least, most))
         axes = tuple(range(values.ndim - by_column))
         low, high = (np.float32(found(values, axis=axes)) for found in (np.min, np.max))
@@ -409,6 +408,11 @@ def check_sample_weight(sample_weight, shape, name):
 def is_weight_of_elements(shape):
     """Whether weights of that shape are for elements: ``(n,)`` and ``(n, 1)`` are for examples."""
     return tuple(shape[1:]) not in ((), (1,))
+
+
+def with_trailing_axes(weight, axes):
+    """The array with that many axes: those that it lacks, of length 1, at the end."""
+    return weight.reshape(*weight.shape, *[1] * (axes - weight.ndim))
 
 
 def check_batch_size(size):

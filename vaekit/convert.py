@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from vaekit import conversion_checks, latent_map, likelihoods
+from vaekit import checks, conversion_checks, latent_map, likelihoods
 from vaekit.gradients import compiled_gradient, full_precision
 from vaekit.heads import Heads, from_code, named_as
 from vaekit.models import VAE
@@ -146,7 +146,7 @@ def _weight_of_elements(sample_weight, rows, target):
         weight = np.ones(len(rows), "float32")
     else:
         weight = np.asarray(sample_weight, "float32")[rows]
-    return weight.reshape(*weight.shape, *[1] * (target.ndim - weight.ndim))
+    return checks.with_trailing_axes(weight, target.ndim)
 
 
 def _outputs(model, x):

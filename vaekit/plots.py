@@ -280,8 +280,7 @@ def latent_scatter(codes, labels, title=None, figure=None, same_limits=False):
         markerscale=2.5,
         ncols=math.ceil(len(names) / 12),
     )
-    for handle in legend.legend_handles:
-        handle.set_alpha(1)
+    _make_opaque(legend)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -350,8 +349,7 @@ def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, dots=None, t
         legend = axis.legend(
             loc="upper left", bbox_to_anchor=(0, -0.1), ncols=columns, fontsize=10, markerscale=3
         )
-        for handle in legend.legend_handles:
-            handle.set_alpha(1)
+        _make_opaque(legend)
     return _set_title_and_layout(figure, title)
 
 
@@ -413,8 +411,7 @@ def codes_and_draws(runs, labels, title=None):
     legend = figure.legend(
         handles, names, title="label", loc="outside right center", fontsize=9, markerscale=2.5
     )
-    for handle in legend.legend_handles:
-        handle.set_alpha(1)
+    _make_opaque(legend)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -702,6 +699,12 @@ def _label_gradients(axis, kind):
     if kind == "noise from outside":
         axis.text(5.6, 0.85, "times 1", fontsize=9, **style)
         axis.text(4.8, -0.95, r"times $\epsilon$", fontsize=9, **style)
+
+
+def _make_opaque(legend):
+    """Shows the entries of a legend in full colour, however faint the dots of the figure are."""
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
 
 
 def _draw_lines(axis, x, lines, on_top=None):

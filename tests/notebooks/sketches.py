@@ -13,6 +13,11 @@ def cells(notebook):
     return [{**cell, "source": "".join(cell["source"])} for cell in content["cells"]]
 
 
+def claim_cells(notebook):
+    """The cells that carry a claim of the text."""
+    return [cell for cell in cells(notebook) if "claim" in cell["metadata"].get("tags", [])]
+
+
 def definition(notebook, name, namespace):
     """The class or function ``name`` that the notebook defines, executed in ``namespace``."""
     for cell in cells(notebook):

@@ -8,12 +8,12 @@ import pytest
 from scipy.spatial import Delaunay, cKDTree
 from scipy.stats import norm
 
-from tests.notebooks.sketches import cells, definition
+from tests.notebooks.sketches import cells, claim_cells, definition
 from tests.notebooks.test_exercises import after_setup, parts
 
 NOTEBOOK = "02_why_not_generate"
 SOURCES = {cell["id"]: cell["source"] for cell in cells(NOTEBOOK)}
-CLAIMS = [cell["id"] for cell in cells(NOTEBOOK) if "claim" in cell["metadata"].get("tags", [])]
+CLAIMS = [cell["id"] for cell in claim_cells(NOTEBOOK)]
 SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 
 

@@ -9,8 +9,8 @@ from keras import ops
 from scipy import stats
 
 import vaekit
-from tests.notebooks.sketches import cells, definition
-from tests.notebooks.test_exercises import after_setup, parts
+from tests.notebooks.sketches import cells, claim_cells, definition
+from tests.notebooks.test_exercises import parts, refuses
 
 NOTEBOOK = "05_kl_loss"
 
@@ -112,13 +112,9 @@ def test_the_mean_kl_is_split_into_information_centre_and_rest(centre):
 # ---- claims and exercises ----------------------------------------------------------------------
 
 
-def claim_cells():
-    return [cell for cell in cells(NOTEBOOK) if "claim" in cell["metadata"].get("tags", [])]
-
-
 def test_every_claim_is_a_sentence_and_one_assert():
-    assert len(claim_cells()) > 30
-    for cell in claim_cells():
+    assert len(claim_cells(NOTEBOOK)) > 30
+    for cell in claim_cells(NOTEBOOK):
         first_line = cell["source"].splitlines()[0]
         assert first_line.startswith("# Claim: ")
         assert first_line.endswith(".")
@@ -144,11 +140,7 @@ OTHER_PRIORS = {
 
 
 def check_fails(number, answer):
-    _, check, _ = parts(NOTEBOOK, number)
-    namespace = after_setup(NOTEBOOK)
-    exec(answer, namespace)
-    with pytest.raises(AssertionError):
-        exec(check, namespace)
+    refuses(NOTEBOOK, number, answer)
 
 
 @pytest.mark.parametrize("mistake", WRONG_BETAS)

@@ -34,6 +34,15 @@ def parts(name, number):
     return by_id[f"exercise-{number}-answer"], by_id[f"exercise-{number}-check"], code
 
 
+def refuses(name, number, source):
+    """Runs the code of an answer, and asserts that the check of the exercise does not take it."""
+    _, check, _ = parts(name, number)
+    namespace = after_setup(name)
+    exec(source, namespace)
+    with pytest.raises(AssertionError):
+        exec(check, namespace)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_there_are_three_to_five(name):
     assert 3 <= sum(notebook == name for notebook, _ in exercises()) <= 5
