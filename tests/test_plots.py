@@ -733,6 +733,17 @@ def test_arrows_lead_from_the_first_points_to_the_second():
     np.testing.assert_array_equal([arrow.xy for arrow in axis.texts], ends)
 
 
+def test_before_and_after_stand_beside_the_line_of_no_change():
+    before, after = np.array([0.0, 1.0, 3.0]), np.array([0.5, 1.0, 2.0])
+    (axis,) = plots.before_and_after(before, after, "ink before", "ink after").axes
+    np.testing.assert_array_equal(axis.collections[0].get_offsets(), np.stack([before, after], 1))
+    (line,) = axis.lines
+    assert line.get_xy1() == (0, 0)
+    assert line.get_slope() == 1
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("ink before", "ink after")
+    assert axis.get_aspect() == 1
+
+
 # ---- curves ----------------------------------------------------------------------------------
 
 

@@ -377,6 +377,24 @@ def points(groups, arrows=None, title=None):
     return _set_title_and_layout(figure, title)
 
 
+def before_and_after(before, after, xlabel, ylabel, title=None):
+    """One quantity of each example before and after a change, and the line where they are equal.
+
+    Args:
+        before: ``(n,)``.
+        after: ``(n,)``, of the same examples.
+        xlabel, ylabel: what the two are, with their unit.
+        title: str, what is seen in the figure.
+    """
+    figure, axis = plt.subplots(figsize=(4.5, 4.2))
+    axis.scatter(before, after, s=8, color=_color(0), alpha=0.4, linewidths=0)
+    axis.axline((0, 0), slope=1, color="black", linewidth=0.8, label="no change")
+    axis.set(xlabel=xlabel, ylabel=ylabel, aspect="equal")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9, loc="upper left")
+    return _set_title_and_layout(figure, title)
+
+
 def codes_and_draws(runs, labels, title=None):
     """One row for each network: its codes of real images, and what it makes of draws of N(0, I).
 
