@@ -383,7 +383,8 @@ def before_and_after(before, after, xlabel, ylabel, title=None):
     Args:
         before: ``(n,)``.
         after: ``(n,)``, of the same examples.
-        xlabel, ylabel: what the two are, with their unit.
+        xlabel: what ``before`` is, with its unit.
+        ylabel: what ``after`` is, with its unit.
         title: str, what is seen in the figure.
     """
     figure, axis = plt.subplots(figsize=(4.5, 4.2))
