@@ -80,6 +80,8 @@ EVERY_FUNCTION = {
         {"a": (np.ones((30, 2)), IMAGES)}, LABELS, "t"
     ),
     "kl_map": lambda: plots.kl_map(title="t"),
+    "latent_usage": lambda: plots.latent_usage([2.0, 1.0], [0.5, 0.1], 0.01, "t"),
+    "density_maps": lambda: plots.density_maps([0.0, 1.0], {"a": PAIRS[:2]}, "t"),
     "loss_curves": lambda: plots.loss_curves({"a": history(), "b": history()}, title="t"),
     "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
@@ -293,6 +295,21 @@ def test_the_dots_of_the_kl_map_are_the_cheapest_places_on_its_lines():
         assert np.allclose(np.abs(mu) / sigma, 3)
         lowest = np.argmin(0.5 * (mu**2 + sigma**2 - 1) - np.log(sigma))
         np.testing.assert_allclose(np.ravel(dot.get_data()), [mu[lowest], sigma[lowest]], rtol=0.03)
+
+
+def test_latent_usage_sorts_both_bars_by_the_kl():
+    left, right = plots.latent_usage([0.5, 2.0, 1.0], [0.05, 0.2, 0.1], threshold=0.01).axes
+    assert [bar.get_height() for bar in left.patches] == [2.0, 1.0, 0.5]
+    assert [bar.get_height() for bar in right.patches] == [0.2, 0.1, 0.05]
+    assert list(right.lines[0].get_ydata()) == [0.01, 0.01]
+
+
+def test_density_maps_share_one_scale_of_colours():
+    low, high = np.full((3, 3), 0.1), np.full((3, 3), 0.4)
+    panels = plots.density_maps(np.arange(3.0), {"low": low, "high": high}).axes[:2]
+    meshes = [axis.collections[0] for axis in panels]
+    assert [mesh.get_clim() for mesh in meshes] == [(0, 0.4), (0, 0.4)]
+    np.testing.assert_allclose(meshes[1].get_array(), high)
 
 
 # ---- latents ---------------------------------------------------------------------------------

@@ -517,6 +517,61 @@ def kl_map(units_apart=None, title=None):
     return _set_title_and_layout(figure, title)
 
 
+def latent_usage(kl, variance_of_means, threshold, title=None):
+    """Two bars for each latent, in the order of its KL: the KL, and the variance of its mean.
+
+    Args:
+        kl: ``(d,)``, the KL of each latent in nats, as ``evaluation.kl_per_dimension`` gives it.
+        variance_of_means: ``(d,)``, the variance of ``z_mean`` over the images.
+        threshold: float > 0, the variance above which a latent is called active.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/10_how_good.ipynb.
+    """
+    order = np.argsort(-np.asarray(kl))
+    places = np.arange(1, len(order) + 1)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4))
+    axes[0].bar(places, np.asarray(kl)[order], color=_color(0))
+    axes[1].bar(places, np.asarray(variance_of_means)[order], color=_color(1))
+    axes[1].axhline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
+    axes[1].set_yscale("log")
+    axes[1].legend(fontsize=9)
+    for axis, name in zip(axes, ("KL (nats)", r"variance of $\mu_j$ (logarithmic)"), strict=True):
+        axis.set(xlabel="latent, in the order of its KL", ylabel=name)
+    return _set_title_and_layout(figure, title)
+
+
+def density_maps(side, densities, title=None):
+    """Densities in the latent plane side by side, in one scale of colours.
+
+    Args:
+        side: ``(m,)``, the values of both axes, at equal distances.
+        densities: dict from the title of a panel to ``(m, m)``: rows are :math:`z_2` and columns
+            :math:`z_1`, both growing.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/10_how_good.ipynb.
+    """
+    highest = max(np.max(density) for density in densities.values())
+    figure, axes = plt.subplots(
+        1,
+        len(densities),
+        figsize=(4.1 * len(densities), 3.9),
+        sharey=True,
+        squeeze=False,
+        layout="compressed",
+    )
+    for axis, (name, density) in zip(axes[0], densities.items(), strict=True):
+        drawn = axis.pcolormesh(side, side, density, cmap="cividis", vmin=0, vmax=highest)
+        axis.set_title(name, fontsize=10)
+        axis.set(xlabel="$z_1$", aspect="equal")
+    axes[0, 0].set_ylabel("$z_2$")
+    figure.colorbar(drawn, ax=axes, label="density", shrink=0.8)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
 # ---- structure ---------------------------------------------------------------------------------
 
 
