@@ -773,6 +773,12 @@ def test_curves_by_run_show_a_column_for_each_run_from_its_first_epoch():
         assert axis.get_xscale() == axis.get_yscale() == "log"
 
 
+def test_loss_curves_have_logarithmic_axes_if_asked():
+    for axis in plots.loss_curves({"a": history(12)}, log=True).axes:
+        assert axis.get_xscale() == axis.get_yscale() == "log"
+        assert list(axis.get_xticks()) == [1, 2, 3, 5, 10]
+
+
 def test_loss_curves_leave_out_what_no_run_has():
     figure = plots.loss_curves({"autoencoder": {"loss": [3, 2]}})
     assert len(figure.axes) == 1 and len(figure.axes[0].lines) == 1

@@ -18,6 +18,7 @@ from statistics import NormalDist
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import ops
+from matplotlib.ticker import LogFormatter
 
 COLORS = plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"]
 _LINE_STYLES = ("-", "--", "-.", ":")
@@ -424,7 +425,7 @@ def codes_and_draws(runs, labels, title=None):
 # ---- curves ------------------------------------------------------------------------------------
 
 
-def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl_loss")):
+def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl_loss"), log=False):
     """Training (solid) and validation (dashed) curves: one panel a part, one colour a run.
 
     Args:
@@ -432,6 +433,7 @@ def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl
             in nats per image.
         title: str, what is seen in the figure.
         parts: the logged names to draw; those that no run has are left out.
+        log: bool, whether both axes are logarithmic.
     """
     logs = {name: getattr(run, "history", run) for name, run in histories.items()}
     parts = [part for part in parts if any(part in log for log in logs.values())]
@@ -443,6 +445,8 @@ def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl
         axis.set_title(part, fontsize=10)
         axis.set(xlabel="epoch", ylabel="nats per image")
         axis.grid(alpha=0.3)
+        if log:
+            _set_log_axes(axis)
     axes[0, 0].legend(fontsize=8)
     return _set_title_and_layout(figure, title)
 
@@ -468,11 +472,9 @@ def curves_by_run(histories, title=None, parts=("reconstruction_loss", "kl_loss"
         for axis, part in zip(column, parts, strict=True):
             _draw_epochs(axis, log.get(part), "o-", _color(0), "training")
             _draw_epochs(axis, log.get(f"val_{part}"), "^--", _color(1), "validation")
-            axis.set(xscale="log", yscale="log", xlabel="epoch")
-            ticks = [epoch for epoch in (1, 2, 5, 10, 20, 50) if epoch <= len(log[part])]
-            axis.set_xticks(ticks, ticks)
-            axis.xaxis.minorticks_off()
+            axis.set_xlabel("epoch")
             axis.grid(alpha=0.3)
+            _set_log_axes(axis)
     for axis, part in zip(axes[:, 0], parts, strict=True):
         axis.set_ylabel(f"{part}\n(nats per image)")
     axes[0, 0].legend(fontsize=8)
@@ -682,6 +684,17 @@ def _draw_epochs(axis, values, style, color, name):
     """Draws one logged value for each epoch, from epoch 1; nothing if it was not logged."""
     if values is not None:
         axis.plot(range(1, len(values) + 1), values, style, color=color, label=name)
+
+
+def _set_log_axes(axis):
+    """Makes both axes of curves over epochs logarithmic, with plain numbers at the ticks."""
+    last_epoch = max(len(line.get_xdata()) for line in axis.lines)
+    axis.set(xscale="log", yscale="log")
+    ticks = [epoch for epoch in (1, 2, 3, 5, 10, 20, 50, 100, 200) if epoch <= last_epoch]
+    axis.set_xticks(ticks, ticks)
+    axis.xaxis.minorticks_off()
+    axis.yaxis.set_major_formatter(LogFormatter())
+    axis.yaxis.set_minor_formatter(LogFormatter())
 
 
 _GRADIENT_COLOR = COLORS[2]
