@@ -110,7 +110,7 @@ def test_validation_is_logged_beside_the_training(sketch_class, x):
 
 def test_prediction_is_the_copy_from_the_mean(sketch_class, x):
     sketch, vae = model(sketch_class, "adam"), model(vaekit.VAE, "adam")
-    sketch.evaluate(x, verbose=0)  # Keras warns if a layer that the copy needs not was never called
+    sketch.evaluate(x, verbose=0)  # so that Keras does not warn of a layer never called
     copies = sketch.predict(x, verbose=0)
     np.testing.assert_allclose(copies, vae.predict(x, verbose=0), atol=1e-6)
     np.testing.assert_array_equal(copies, sketch.predict(x, verbose=0))
