@@ -70,3 +70,28 @@ def test_the_page_has_a_row_for_each_and_no_other():
     ):
         rows = [line.split("|")[1].strip() for line in part.splitlines() if line.startswith("| ")]
         assert sorted(rows[1:]) == sorted(make.__name__.replace("_", " ") for make in makes)
+
+
+class Offset(keras.layers.Layer):
+    """Adds a number that somebody sets later, and that no copy can know of."""
+
+    offset = 0.0
+
+    def call(self, x):
+        return x + self.offset
+
+
+@pytest.mark.parametrize("name", ["in_the_encoder", "in_the_decoder"])
+def test_a_layer_whose_value_is_not_copied_is_named(name):
+    x = keras.Input((12,))
+    dense = keras.layers.Dense
+    both = {
+        "in_the_encoder": Offset(name="in_the_encoder"),
+        "in_the_decoder": Offset(name="in_the_decoder"),
+    }
+    h = both["in_the_encoder"](dense(8)(x))
+    h = both["in_the_decoder"](dense(8)(dense(3)(h)))
+    autoencoder = keras.Model(x, dense(12)(h))
+    both[name].offset = 5.0
+    with pytest.raises(ValueError, match=f"the layer '{name}' computes with a value"):
+        vaekit.to_vae(autoencoder, zoo.data((12,), 100), verbose=0)

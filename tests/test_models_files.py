@@ -22,6 +22,7 @@ from tests.tiny_models import (
     tiny_encoder,
     tiny_vae,
 )
+from vaekit.saving import random_states
 
 
 def state(vae):
@@ -226,6 +227,15 @@ def test_weights_alone(tmp_path, trained):
     vae.save_weights(tmp_path / "vae.weights.h5")
     other.load_weights(tmp_path / "vae.weights.h5")
     assert_equal_states(state(other), state(vae))
+
+
+def test_weights_of_a_vae_without_dropout_load_into_one_with_it(tmp_path):
+    tiny_vae().save_weights(tmp_path / "vae.weights.h5")
+    other = tiny_vae([layers.Dropout(0.3)])
+    seeds = [state.numpy() for state in random_states(other)]
+    other.load_weights(tmp_path / "vae.weights.h5")
+    assert_equal_states(other.encoder.get_weights(), tiny_vae().encoder.get_weights())
+    assert_equal_states([state.numpy() for state in random_states(other)][1:], seeds[1:])
 
 
 def test_model_checkpoint_keeps_the_best_val_loss(tmp_path):

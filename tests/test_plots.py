@@ -80,7 +80,11 @@ EVERY_FUNCTION = {
         {"a": (np.ones((30, 2)), IMAGES)}, LABELS, "t"
     ),
     "kl_map": lambda: plots.kl_map(title="t"),
+    "latent_usage": lambda: plots.latent_usage([2.0, 1.0], [0.5, 0.1], 0.01, "t"),
+    "density_maps": lambda: plots.density_maps([0.0, 1.0], {"a": PAIRS[:2]}, "t"),
+    "decoded_planes": lambda: plots.decoded_planes({"a": (ramp, [0, 0], [1, 1])}, 3, title="t"),
     "loss_curves": lambda: plots.loss_curves({"a": history(), "b": history()}, title="t"),
+    "curves_by_run": lambda: plots.curves_by_run({"a": history(), "b": history()}, title="t"),
     "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
     "curve_panels": lambda: plots.curve_panels({"p": ("x", [1], {"a": [2]})}, "y", title="t"),
@@ -293,6 +297,21 @@ def test_the_dots_of_the_kl_map_are_the_cheapest_places_on_its_lines():
         assert np.allclose(np.abs(mu) / sigma, 3)
         lowest = np.argmin(0.5 * (mu**2 + sigma**2 - 1) - np.log(sigma))
         np.testing.assert_allclose(np.ravel(dot.get_data()), [mu[lowest], sigma[lowest]], rtol=0.03)
+
+
+def test_latent_usage_sorts_both_bars_by_the_kl():
+    left, right = plots.latent_usage([0.5, 2.0, 1.0], [0.05, 0.2, 0.1], threshold=0.01).axes
+    assert [bar.get_height() for bar in left.patches] == [2.0, 1.0, 0.5]
+    assert [bar.get_height() for bar in right.patches] == [0.2, 0.1, 0.05]
+    assert list(right.lines[0].get_ydata()) == [0.01, 0.01]
+
+
+def test_density_maps_share_one_scale_of_colours():
+    low, high = np.full((3, 3), 0.1), np.full((3, 3), 0.4)
+    panels = plots.density_maps(np.arange(3.0), {"low": low, "high": high}).axes[:2]
+    meshes = [axis.collections[0] for axis in panels]
+    assert [mesh.get_clim() for mesh in meshes] == [(0, 0.4), (0, 0.4)]
+    np.testing.assert_allclose(meshes[1].get_array(), high)
 
 
 # ---- latents ---------------------------------------------------------------------------------
@@ -581,6 +600,16 @@ def test_decoded_plane_keeps_the_colours_of_coloured_images():
     np.testing.assert_allclose(canvas[:3, 3:], colored[1], atol=0.02)
 
 
+def test_decoded_planes_show_each_square_where_it_lies_with_the_circle_of_the_prior():
+    planes = {"here": (ramp, [-3, -3], [3, 3]), "there": (ramp, [-40, -10], [10, 40])}
+    figure = plots.decoded_planes(planes, n=2)
+    assert [axis.get_title() for axis in figure.axes] == list(planes)
+    for axis, (_, low, high) in zip(figure.axes, planes.values(), strict=True):
+        assert axis.images[0].get_extent() == [low[0], high[0], low[1], high[1]]
+        (circle,) = axis.patches
+        assert 1 - np.exp(-(circle.radius**2) / 2) == pytest.approx(0.95)
+
+
 @pytest.mark.parametrize(("low", "high"), [([0.0], [1.0]), ([0.0, 1.0], [1.0, 1.0])])
 def test_decoded_plane_of_no_rectangle_is_refused(low, high):
     assert refused(lambda: plots.decoded_plane(ramp, low, high)) == (
@@ -757,6 +786,25 @@ def test_loss_curves_show_training_and_validation_of_each_part():
     assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
     np.testing.assert_array_equal(solid.get_xydata(), np.c_[[1, 2, 3], runs["a"]["loss"]])
     np.testing.assert_array_equal(dashed.get_ydata(), runs["a"]["val_loss"])
+
+
+def test_curves_by_run_show_a_column_for_each_run_from_its_first_epoch():
+    runs = {"short": history(3), "long": history(9)}
+    figure = plots.curves_by_run(runs)
+    assert [axis.get_title() for axis in figure.axes] == ["short", "long", "", ""]
+    parts = ["reconstruction_loss", "reconstruction_loss", "kl_loss", "kl_loss"]
+    for axis, part, run in zip(figure.axes, parts, 2 * list(runs.values()), strict=True):
+        training, validation = axis.lines
+        np.testing.assert_array_equal(training.get_xdata(), range(1, len(run[part]) + 1))
+        np.testing.assert_array_equal(training.get_ydata(), run[part])
+        np.testing.assert_array_equal(validation.get_ydata(), run[f"val_{part}"])
+        assert axis.get_xscale() == axis.get_yscale() == "log"
+
+
+def test_loss_curves_have_logarithmic_axes_if_asked():
+    for axis in plots.loss_curves({"a": history(12)}, log=True).axes:
+        assert axis.get_xscale() == axis.get_yscale() == "log"
+        assert list(axis.get_xticks()) == [1, 2, 3, 5, 10]
 
 
 def test_loss_curves_leave_out_what_no_run_has():

@@ -29,7 +29,8 @@ def as_array(x, name):
             f"to_vae expects {name} to be the array that the autoencoder was trained on, but got "
             f"{type(x).__name__}. Make one of it, for example with np.stack."
         )
-    x = np.asarray(x) if hasattr(x, "columns") else ops.convert_to_numpy(x)
+    of_numpy = isinstance(x, np.ndarray) or hasattr(x, "columns")
+    x = np.asarray(x) if of_numpy else ops.convert_to_numpy(x)
     if x.dtype.kind in "OSU":
         raise TypeError(
             f"to_vae expects numbers, but {name} holds text or mixed columns. Drop those columns, "
@@ -143,7 +144,7 @@ def check_equal_outputs(vae, autoencoder, halves, x):
     if not error <= _tolerance(halves) * max(np.ptp(expected), 1e-6):
         raise ValueError(
             f"The VAE's output differs from the autoencoder's by {error:.2g}: "
-            + _cause_of_the_difference(autoencoder, x, expected)
+            + _cause_of_the_difference(autoencoder, halves, x, expected)
         )
 
 
@@ -163,7 +164,7 @@ def _tolerance(halves):
     return max(coarseness.get(dtype, 1e-3) for dtype in dtypes)
 
 
-def _cause_of_the_difference(autoencoder, x, expected):
+def _cause_of_the_difference(autoencoder, halves, x, expected):
     if not isinstance(autoencoder, (tuple, list)) and not is_graph(autoencoder):
         return (
             f"the call of {type(autoencoder).__name__} does more than decoder(encoder(x)). Put "
@@ -178,10 +179,29 @@ def _cause_of_the_difference(autoencoder, x, expected):
             "predict gives another answer each time, so some layer draws random numbers there. "
             "Let it do so with training=True alone."
         )
+    layer = _layer_that_differs(autoencoder, halves, x)
     return (
-        "some layer computes with a value that is neither among its weights nor in its get_config. "
+        f"{layer} computes with a value that is neither among its weights nor in its get_config. "
         "Make that value a weight, with add_weight, or return it from get_config."
     )
+
+
+def _layer_that_differs(autoencoder, halves, x):
+    """The first layer whose copy gives another answer to what the layer gets."""
+    models = autoencoder if isinstance(autoencoder, (tuple, list)) else [autoencoder]
+    copies = {layer.name: layer for layer in [*halves.encoder.layers, *halves.decoder.layers]}
+    for model in models:
+        for layer in getattr(model, "layers", []):
+            try:
+                before_and_after = keras.Model(model.inputs[0], [layer.input, layer.output])
+                given, expected = before_and_after(x, training=False)
+                found = copies[layer.name](given, training=False)
+            except Exception:  # nested, used twice, of several tensors: not to be judged alone
+                continue
+            if not np.allclose(*map(ops.convert_to_numpy, (found, expected)), rtol=1e-3, atol=1e-5):
+                return f"the layer {layer.name!r}"
+        x = _predicted(model, x)
+    return "some layer"
 
 
 def _root_mean_square(differences, weight):

@@ -18,6 +18,7 @@ from statistics import NormalDist
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import ops
+from matplotlib.ticker import LogFormatter
 
 COLORS = plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"]
 _LINE_STYLES = ("-", "--", "-.", ":")
@@ -314,27 +315,8 @@ def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, dots=None, t
             "decoded_plane expects two corners of two numbers each, low below high on both axes, "
             f"but got {low.tolist()} and {high.tolist()}. Use plots.latent_scatter for other codes."
         )
-    centres = (np.arange(n) + 0.5) / n
-    # The first row of a picture is its top, where z_2 is largest.
-    z_1, z_2 = np.meshgrid(
-        low[0] + centres * (high[0] - low[0]), high[1] - centres * (high[1] - low[1])
-    )
-    codes = np.stack([z_1, z_2], axis=-1).reshape(n * n, 2)
-    # With 32 shades the eye misses nothing, and the file of the figure is half as large.
-    images = np.round(31 * _as_images(decode(codes))) / 31
-    background = np.ones((n * n, 1, 1, 3))
-    if tinted is not None:
-        background[np.asarray(tinted(codes))] = _TINT
-    if images.shape[-1] == 1:
-        images = 1 - images  # ink is dark
-
     figure, axis = plt.subplots(figsize=(7.5, 7.5 * (high - low)[1] / (high - low)[0] + 0.9))
-    axis.imshow(
-        np.clip(_tile(background * images, n), 0, 1),
-        extent=[low[0], high[0], low[1], high[1]],
-        interpolation="nearest",
-    )
-    axis.set(xlabel="$z_1$", ylabel="$z_2$")
+    _draw_plane(axis, decode, low, high, n, tinted)
     for k, (name, points) in enumerate((lines or {}).items()):
         points = np.asarray(points)
         axis.plot(points[:, 0], points[:, 1], color=_LINES_ON_IMAGES[k % 2], lw=2.5, label=name)
@@ -350,6 +332,29 @@ def decoded_plane(decode, low, high, n=20, tinted=None, lines=None, dots=None, t
             loc="upper left", bbox_to_anchor=(0, -0.1), ncols=columns, fontsize=10, markerscale=3
         )
         _make_opaque(legend)
+    return _set_title_and_layout(figure, title)
+
+
+def decoded_planes(planes, n=12, title=None):
+    """Squares of latent planes as decoded images, side by side, with the circle of N(0, I).
+
+    Each image stands where its code lies, as in ``decoded_plane``. The circle around the origin
+    holds 95 % of N(0, I). ``figure.axes`` are the panels.
+
+    Args:
+        planes: dict from the title of a panel to ``(decode, low, high)``: a function from codes
+            ``(m, 2)`` to images, and two corners of the square, two numbers each.
+        n: int > 0, images along each axis.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/06_vae.ipynb.
+    """
+    figure, axes = plt.subplots(1, len(planes), figsize=(3.6 * len(planes), 4.2), squeeze=False)
+    for axis, (name, (decode, low, high)) in zip(axes[0], planes.items(), strict=True):
+        _draw_plane(axis, decode, np.asarray(low, "float64"), np.asarray(high, "float64"), n)
+        radius = math.sqrt(2 * math.log(20))
+        axis.add_patch(plt.Circle((0, 0), radius, fill=False, color=COLORS[1], linewidth=2.5))
+        axis.set_title(name, fontsize=10)
     return _set_title_and_layout(figure, title)
 
 
@@ -439,7 +444,7 @@ def codes_and_draws(runs, labels, title=None):
 # ---- curves ------------------------------------------------------------------------------------
 
 
-def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl_loss")):
+def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl_loss"), log=False):
     """Training (solid) and validation (dashed) curves: one panel a part, one colour a run.
 
     Args:
@@ -447,6 +452,7 @@ def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl
             in nats per image.
         title: str, what is seen in the figure.
         parts: the logged names to draw; those that no run has are left out.
+        log: bool, whether both axes are logarithmic.
     """
     logs = {name: getattr(run, "history", run) for name, run in histories.items()}
     parts = [part for part in parts if any(part in log for log in logs.values())]
@@ -458,6 +464,38 @@ def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl
         axis.set_title(part, fontsize=10)
         axis.set(xlabel="epoch", ylabel="nats per image")
         axis.grid(alpha=0.3)
+        if log:
+            _set_log_axes(axis)
+    axes[0, 0].legend(fontsize=8)
+    return _set_title_and_layout(figure, title)
+
+
+def curves_by_run(histories, title=None, parts=("reconstruction_loss", "kl_loss")):
+    """Training (solid) and validation (dashed) curves: one column a run, one row a part.
+
+    Both axes are logarithmic, and the panels of a row share the vertical one.
+
+    Args:
+        histories: dict from the name of a run to what its ``fit`` returned (or its ``.history``),
+            in nats per image.
+        title: str, what is seen in the figure.
+        parts: the logged names to draw.
+
+    Source: notebooks/06_vae.ipynb.
+    """
+    logs = {name: getattr(run, "history", run) for name, run in histories.items()}
+    size = 1.9 * len(logs) + 0.8, 2.2 * len(parts) + 0.4
+    figure, axes = plt.subplots(len(parts), len(logs), figsize=size, sharey="row", squeeze=False)
+    for column, (name, log) in zip(axes.T, logs.items(), strict=True):
+        column[0].set_title(name, fontsize=10)
+        for axis, part in zip(column, parts, strict=True):
+            _draw_epochs(axis, log.get(part), "o-", _color(0), "training")
+            _draw_epochs(axis, log.get(f"val_{part}"), "^--", _color(1), "validation")
+            axis.set_xlabel("epoch")
+            axis.grid(alpha=0.3)
+            _set_log_axes(axis)
+    for axis, part in zip(axes[:, 0], parts, strict=True):
+        axis.set_ylabel(f"{part}\n(nats per image)")
     axes[0, 0].legend(fontsize=8)
     return _set_title_and_layout(figure, title)
 
@@ -534,6 +572,61 @@ def kl_map(units_apart=None, title=None):
     axis.set_yticks(ticks, ticks)
     axis.minorticks_off()
     return _set_title_and_layout(figure, title)
+
+
+def latent_usage(kl, variance_of_means, threshold, title=None):
+    """Two bars for each latent, in the order of its KL: the KL, and the variance of its mean.
+
+    Args:
+        kl: ``(d,)``, the KL of each latent in nats, as ``evaluation.kl_per_dimension`` gives it.
+        variance_of_means: ``(d,)``, the variance of ``z_mean`` over the images.
+        threshold: float > 0, the variance above which a latent is called active.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/10_how_good.ipynb.
+    """
+    order = np.argsort(-np.asarray(kl))
+    places = np.arange(1, len(order) + 1)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4))
+    axes[0].bar(places, np.asarray(kl)[order], color=_color(0))
+    axes[1].bar(places, np.asarray(variance_of_means)[order], color=_color(1))
+    axes[1].axhline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
+    axes[1].set_yscale("log")
+    axes[1].legend(fontsize=9)
+    for axis, name in zip(axes, ("KL (nats)", r"variance of $\mu_j$ (logarithmic)"), strict=True):
+        axis.set(xlabel="latent, in the order of its KL", ylabel=name)
+    return _set_title_and_layout(figure, title)
+
+
+def density_maps(side, densities, title=None):
+    """Densities in the latent plane side by side, in one scale of colours.
+
+    Args:
+        side: ``(m,)``, the values of both axes, at equal distances.
+        densities: dict from the title of a panel to ``(m, m)``: rows are :math:`z_2` and columns
+            :math:`z_1`, both growing.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/10_how_good.ipynb.
+    """
+    highest = max(np.max(density) for density in densities.values())
+    figure, axes = plt.subplots(
+        1,
+        len(densities),
+        figsize=(4.1 * len(densities), 3.9),
+        sharey=True,
+        squeeze=False,
+        layout="compressed",
+    )
+    for axis, (name, density) in zip(axes[0], densities.items(), strict=True):
+        drawn = axis.pcolormesh(side, side, density, cmap="cividis", vmin=0, vmax=highest)
+        axis.set_title(name, fontsize=10)
+        axis.set(xlabel="$z_1$", aspect="equal")
+    axes[0, 0].set_ylabel("$z_2$")
+    figure.colorbar(drawn, ax=axes, label="density", shrink=0.8)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
 
 
 # ---- structure ---------------------------------------------------------------------------------
@@ -625,6 +718,29 @@ def _tile(images, columns):
     return tiles.reshape(rows * height, columns * width, channels)
 
 
+def _draw_plane(axis, decode, low, high, n, tinted=None):
+    """Draws ``n`` times ``n`` decoded images where their codes lie; see ``decoded_plane``."""
+    centres = (np.arange(n) + 0.5) / n
+    # The first row of a picture is its top, where z_2 is largest.
+    z_1, z_2 = np.meshgrid(
+        low[0] + centres * (high[0] - low[0]), high[1] - centres * (high[1] - low[1])
+    )
+    codes = np.stack([z_1, z_2], axis=-1).reshape(n * n, 2)
+    # With 32 shades the eye misses nothing, and the file of the figure is half as large.
+    images = np.round(31 * _as_images(decode(codes))) / 31
+    background = np.ones((n * n, 1, 1, 3))
+    if tinted is not None:
+        background[np.asarray(tinted(codes))] = _TINT
+    if images.shape[-1] == 1:
+        images = 1 - images  # ink is dark
+    axis.imshow(
+        np.clip(_tile(background * images, n), 0, 1),
+        extent=[low[0], high[0], low[1], high[1]],
+        interpolation="nearest",
+    )
+    axis.set(xlabel="$z_1$", ylabel="$z_2$")
+
+
 def _set_title_and_layout(figure, title):
     """Writes the title and moves the panels so that no text overlaps; returns the figure."""
     if title:
@@ -642,6 +758,17 @@ def _draw_epochs(axis, values, style, color, name):
     """Draws one logged value for each epoch, from epoch 1; nothing if it was not logged."""
     if values is not None:
         axis.plot(range(1, len(values) + 1), values, style, color=color, label=name)
+
+
+def _set_log_axes(axis):
+    """Makes both axes of curves over epochs logarithmic, with plain numbers at the ticks."""
+    last_epoch = max(len(line.get_xdata()) for line in axis.lines)
+    axis.set(xscale="log", yscale="log")
+    ticks = [epoch for epoch in (1, 2, 3, 5, 10, 20, 50, 100, 200) if epoch <= last_epoch]
+    axis.set_xticks(ticks, ticks)
+    axis.xaxis.minorticks_off()
+    axis.yaxis.set_major_formatter(LogFormatter())
+    axis.yaxis.set_minor_formatter(LogFormatter())
 
 
 _GRADIENT_COLOR = COLORS[2]

@@ -178,10 +178,8 @@ CASES = {
         {"run_splits": {2: split(1.6, 11), 3: split(1.4, 12)}},
         {"run_splits": {2: split(1.6, 11), 3: split(7, 12)}},
     ),
-    "claim-mixture": (
-        {"mixture_invented": 1.1, "mixture_missed": 1.0},
-        {"mixture_invented": 1.1, "mixture_missed": 1.6},
-    ),
+    "claim-mixture": ({"mixture_invented": 1.1}, {"mixture_invented": 1.6}),
+    "claim-mixture-missed": ({"mixture_missed": 1.0}, {"mixture_missed": 1.6}),
     "claim-count": (
         {"missed_by_count": {100: 1.37, 1000: 0.44}},
         {"missed_by_count": {100: 0.7, 1000: 0.44}},

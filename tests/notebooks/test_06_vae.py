@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import vaekit
-from tests.notebooks.sketches import definition
+from tests.notebooks.sketches import cells, definition
+from tests.notebooks.test_exercises import parts, refuses
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow
@@ -87,3 +88,89 @@ def test_elbo_parts_equal_the_packaged_losses(sketch_class, x):
     expected = -vae.likelihood.log_prob(x, vae.decode(z))
     np.testing.assert_allclose(reconstruction, expected, rtol=1e-5)
     np.testing.assert_allclose(kl, vaekit.losses.gaussian_kl(z_mean, z_log_var), atol=1e-5)
+
+
+def test_evaluation_equals_the_packaged_one_and_moves_no_weight(sketch_class, x):
+    sketch, vae = model(sketch_class, "adam"), model(vaekit.VAE, "adam")
+    start = [weight.numpy() for weight in sketch.trainable_weights]
+    logs = [m.evaluate(x, batch_size=16, verbose=0, return_dict=True) for m in (sketch, vae)]
+    for name in NAMES:
+        assert logs[0][name] == pytest.approx(logs[1][name], rel=1e-5)
+    for weight, before in zip(sketch.trainable_weights, start, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), before)
+
+
+def test_validation_is_logged_beside_the_training(sketch_class, x):
+    sketch = model(sketch_class, "adam")
+    logs = sketch.fit(x, validation_data=(x,), epochs=2, verbose=0).history
+    assert set(logs) == NAMES | {f"val_{name}" for name in NAMES}
+
+
+def test_prediction_is_the_copy_from_the_mean(sketch_class, x):
+    sketch, vae = model(sketch_class, "adam"), model(vaekit.VAE, "adam")
+    sketch.evaluate(x, verbose=0)  # so that Keras does not warn of a layer never called
+    copies = sketch.predict(x, verbose=0)
+    np.testing.assert_allclose(copies, vae.predict(x, verbose=0), atol=1e-6)
+    np.testing.assert_array_equal(copies, sketch.predict(x, verbose=0))
+
+
+# ---- claims and exercises ----------------------------------------------------------------------
+
+
+def test_no_assert_about_the_text_stands_outside_a_claim():
+    for cell in cells(NOTEBOOK):
+        is_check = cell["id"].startswith(("exercise-", "claim-"))
+        if cell["cell_type"] == "code" and not is_check:
+            assert "assert " not in cell["source"]
+
+
+WRONG_LOGS = {
+    "beta times the KL is taken for the KL": "(6.0, 201.0)",
+    "the logged loss is taken for the negative ELBO": "(15.0, 201.0)",
+    "the fifth epoch is taken for beta 0.5": "(12.0, 207.0)",
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG_LOGS)
+def test_the_usual_wrong_readings_of_a_warm_up_are_caught(mistake):
+    refuses(NOTEBOOK, 1, f"answer_1 = {WRONG_LOGS[mistake]}")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        pytest.param("+ beta * kl)", "+ kl)", id="beta not used"),
+        pytest.param(
+            "-vaekit.likelihoods.Bernoulli().log_prob(x, x_prime)",
+            "tf.reduce_mean(keras.losses.binary_crossentropy(x, x_prime), axis=(1, 2))",
+            id="mean over pixels",
+        ),
+        pytest.param("model.sampling([z_mean, z_log_var])", "z_mean", id="no noise"),
+        pytest.param(
+            "model.encoder.trainable_weights + model.decoder.trainable_weights",
+            "model.decoder.trainable_weights",
+            id="decoder alone",
+        ),
+    ],
+)
+def test_the_usual_wrong_steps_are_caught(right, wrong):
+    _, _, solution = parts(NOTEBOOK, 2)
+    assert right in solution
+    refuses(NOTEBOOK, 2, solution.replace(right, wrong))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        pytest.param(
+            "self.decoder(z_mean, training=True)",
+            "self.decoder(z_mean + tf.exp(z_log_var / 2) * tf.random.normal(tf.shape(z_mean)))",
+            id="noise kept",
+        ),
+        pytest.param("reconstruction + kl)", "reconstruction + 0 * kl)", id="no KL"),
+    ],
+)
+def test_the_usual_wrong_trainings_without_noise_are_caught(right, wrong):
+    _, _, solution = parts(NOTEBOOK, 3)
+    assert right in solution
+    refuses(NOTEBOOK, 3, solution.replace(right, wrong))
