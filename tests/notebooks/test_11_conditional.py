@@ -1,13 +1,11 @@
 """The sketch, the measurements and the exercises of notebook 11."""
 
-import ast
-
 import keras
 import numpy as np
 import pytest
 
 import vaekit
-from tests.notebooks.sketches import claim_cells, definition
+from tests.notebooks.sketches import definition
 from tests.notebooks.test_exercises import parts, refuses
 from tests.test_conditional import C, X, conditional_vae
 
@@ -88,17 +86,7 @@ def test_the_lower_left_quadrant_is_below_and_to_the_left():
     assert lower_left(image).sum() == image.sum() == 24
 
 
-# ---- claims and exercises ----------------------------------------------------------------------
-
-
-def test_every_claim_is_a_sentence_and_one_assert():
-    assert len(claim_cells(NOTEBOOK)) > 20
-    for cell in claim_cells(NOTEBOOK):
-        first_line = cell["source"].splitlines()[0]
-        assert first_line.startswith("# Claim: ")
-        assert first_line.endswith(".")
-        asserts = [n for n in ast.walk(ast.parse(cell["source"])) if isinstance(n, ast.Assert)]
-        assert len(asserts) == 1
+# ---- exercises --------------------------------------------------------------------------------
 
 
 def test_equal_frequencies_are_caught():
