@@ -80,6 +80,7 @@ EVERY_FUNCTION = {
         {"a": (np.ones((30, 2)), IMAGES)}, LABELS, "t"
     ),
     "kl_map": lambda: plots.kl_map(title="t"),
+    "before_and_after": lambda: plots.before_and_after([0.0, 1.0], [0.5, 1.0], "x", "y", "t"),
     "latent_usage": lambda: plots.latent_usage([2.0, 1.0], [0.5, 0.1], 0.01, "t"),
     "density_maps": lambda: plots.density_maps([0.0, 1.0], {"a": PAIRS[:2]}, "t"),
     "decoded_planes": lambda: plots.decoded_planes({"a": (ramp, [0, 0], [1, 1])}, 3, title="t"),
