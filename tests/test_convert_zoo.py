@@ -81,17 +81,14 @@ class Offset(keras.layers.Layer):
         return x + self.offset
 
 
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
 @pytest.mark.parametrize("name", ["in_the_encoder", "in_the_decoder"])
-def test_a_layer_whose_value_is_not_copied_is_named(name):
+def test_a_layer_whose_value_is_not_copied_is_named(name, activation):
     x = keras.Input((12,))
     dense = keras.layers.Dense
-    both = {
-        "in_the_encoder": Offset(name="in_the_encoder"),
-        "in_the_decoder": Offset(name="in_the_decoder"),
-    }
-    h = both["in_the_encoder"](dense(8)(x))
-    h = both["in_the_decoder"](dense(8)(dense(3)(h)))
+    h = Offset(name="in_the_encoder")(dense(8)(x))
+    h = Offset(name="in_the_decoder")(dense(8)(dense(3, activation=activation)(h)))
     autoencoder = keras.Model(x, dense(12)(h))
-    both[name].offset = 5.0
+    autoencoder.get_layer(name).offset = 5.0
     with pytest.raises(ValueError, match=f"the layer '{name}' computes with a value"):
         vaekit.to_vae(autoencoder, zoo.data((12,), 100), verbose=0)

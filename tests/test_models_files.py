@@ -27,9 +27,8 @@ from vaekit.saving import random_states
 
 def state(vae):
     """All that training goes on from: weights, iterations, seed generators, Adam's moments."""
-    seeds = [v for v in vae.non_trainable_variables if v.name == "seed_generator_state"]
-    optimizer = vae.optimizer.variables
-    return [*vae.get_weights(), *(v.numpy() for v in [*seeds, *optimizer])]
+    variables = [*random_states(vae), *vae.optimizer.variables]
+    return [*vae.get_weights(), *(variable.numpy() for variable in variables)]
 
 
 def assert_equal_states(actual, expected):

@@ -352,8 +352,7 @@ def decoded_planes(planes, n=12, title=None):
     figure, axes = plt.subplots(1, len(planes), figsize=(3.6 * len(planes), 4.2), squeeze=False)
     for axis, (name, (decode, low, high)) in zip(axes[0], planes.items(), strict=True):
         _draw_plane(axis, decode, np.asarray(low, "float64"), np.asarray(high, "float64"), n)
-        radius = math.sqrt(2 * math.log(20))
-        axis.add_patch(plt.Circle((0, 0), radius, fill=False, color=COLORS[1], linewidth=2.5))
+        _draw_circle_of_the_prior(axis, color=COLORS[1], linewidth=2.5)
         axis.set_title(name, fontsize=10)
     return _set_title_and_layout(figure, title)
 
@@ -425,7 +424,7 @@ def codes_and_draws(runs, labels, title=None):
     )
     for (left, right), (name, (codes, images)) in zip(axes, runs.items(), strict=True):
         handles = _draw_codes(left, ops.convert_to_numpy(codes), labels)
-        left.add_patch(plt.Circle((0, 0), math.sqrt(2 * math.log(20)), fill=False, linewidth=1.5))
+        _draw_circle_of_the_prior(left, linewidth=1.5)
         left.set_title(f"codes, {name}", fontsize=10)
         images = _as_images(images)
         _show_image(right, _tile(images, columns=5))
@@ -454,7 +453,7 @@ def loss_curves(histories, title=None, parts=("loss", "reconstruction_loss", "kl
         parts: the logged names to draw; those that no run has are left out.
         log: bool, whether both axes are logarithmic.
     """
-    logs = {name: getattr(run, "history", run) for name, run in histories.items()}
+    logs = _logs(histories)
     parts = [part for part in parts if any(part in log for log in logs.values())]
     figure, axes = plt.subplots(1, len(parts), figsize=(3.8 * len(parts), 3.2), squeeze=False)
     for axis, part in zip(axes[0], parts, strict=True):
@@ -483,7 +482,7 @@ def curves_by_run(histories, title=None, parts=("reconstruction_loss", "kl_loss"
 
     Source: notebooks/06_vae.ipynb.
     """
-    logs = {name: getattr(run, "history", run) for name, run in histories.items()}
+    logs = _logs(histories)
     size = 1.9 * len(logs) + 0.8, 2.2 * len(parts) + 0.4
     figure, axes = plt.subplots(len(parts), len(logs), figsize=size, sharey="row", squeeze=False)
     for column, (name, log) in zip(axes.T, logs.items(), strict=True):
@@ -741,6 +740,12 @@ def _draw_plane(axis, decode, low, high, n, tinted=None):
     axis.set(xlabel="$z_1$", ylabel="$z_2$")
 
 
+def _draw_circle_of_the_prior(axis, **style):
+    """The circle around the origin that holds 95 % of N(0, I) in the plane."""
+    radius = math.sqrt(2 * math.log(20))
+    axis.add_patch(plt.Circle((0, 0), radius, fill=False, **style))
+
+
 def _set_title_and_layout(figure, title):
     """Writes the title and moves the panels so that no text overlaps; returns the figure."""
     if title:
@@ -752,6 +757,11 @@ def _set_title_and_layout(figure, title):
 def _color(k):
     """The colour of line or label number ``k``; after ten the colours come again."""
     return COLORS[k % len(COLORS)]
+
+
+def _logs(histories):
+    """The logs of each run, of what ``fit`` returned or of its ``.history``."""
+    return {name: getattr(run, "history", run) for name, run in histories.items()}
 
 
 def _draw_epochs(axis, values, style, color, name):

@@ -19,7 +19,8 @@ class SavedRandomState:
         weights = {name: store[name] for name in store.keys() if "seed_state" not in name}  # noqa: SIM118, a store is no dict
         super().load_own_variables(weights)
         for number, state in enumerate(random_states(self)):
-            # A file of a model without this Dropout has no state for it, which then stays.
+            # The order alone tells the states apart. A file of a model with fewer of them has
+            # none for the last ones, which then stay.
             if f"seed_state_{number}" in store.keys():  # noqa: SIM118
                 state.assign(store[f"seed_state_{number}"])
 

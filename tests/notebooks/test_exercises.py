@@ -43,6 +43,13 @@ def refuses(name, number, source):
         exec(check, namespace)
 
 
+def refuses_changed_solution(name, number, right, wrong):
+    """Asserts that the check does not take the solution with ``wrong`` in place of ``right``."""
+    _, _, solution = parts(name, number)
+    assert right in solution
+    refuses(name, number, solution.replace(right, wrong))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_there_are_three_to_five(name):
     assert 3 <= sum(notebook == name for notebook, _ in exercises()) <= 5
