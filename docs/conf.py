@@ -1,4 +1,4 @@
-"""How Sphinx builds the site; `make docs` calls it on the folder that tools/site_source.py fills."""
+"""How Sphinx builds the site: `make docs` calls it on the folder of tools/site_source.py."""
 
 import os
 import re

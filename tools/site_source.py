@@ -41,7 +41,9 @@ def slug_of_heading(title):
 
 def title_of(notebook):
     """The text of the notebook's first heading."""
-    return next(line[2:] for line in notebook["cells"][0]["source"] if line.startswith("# ")).strip()
+    return next(
+        line[2:] for line in notebook["cells"][0]["source"] if line.startswith("# ")
+    ).strip()
 
 
 def claims_of(notebook):
@@ -56,7 +58,7 @@ def claims_of(notebook):
 
 
 def with_anchors(notebook):
-    """The notebook with an anchor in front of each claim, so that the page of claims can link it."""
+    """The notebook with an anchor in front of each claim, for the page of claims to link."""
     cells = []
     for cell in notebook["cells"]:
         if "claim" in cell["metadata"].get("tags", []):
@@ -111,7 +113,9 @@ def reference_index():
 def measured_part_of_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     part = re.search(r"^## Measured\n(.*?)^## ", readme, flags=re.MULTILINE | re.DOTALL).group(1)
-    return part.replace("(docs/to_vae.md)", "(to_vae.md)").replace("(figures/speed.md)", "(speed.md)")
+    return part.replace("(docs/to_vae.md)", "(to_vae.md)").replace(
+        "(figures/speed.md)", "(speed.md)"
+    )
 
 
 def speed_page():
