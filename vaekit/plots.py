@@ -122,16 +122,7 @@ def manifold(vae, n=15, condition=None, title=None):
 
     Source: Kingma & Welling (2014), figure 4; notebooks/09_latent_space.ipynb.
     """
-    if math.prod(vae.latent_shape) != 2:
-        raise ValueError(
-            f"manifold expects a VAE with 2 latent dimensions, but got {vae.latent_shape}. "
-            "Use plots.traversals for other latents."
-        )
-    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
-    # The first row of a picture is its top, where z_2 is largest.
-    z_1, z_2 = np.meshgrid(quantiles, quantiles[::-1])
-    z = np.stack([z_1, z_2], axis=-1).reshape(n * n, *vae.latent_shape)
-    images = _decode_to_images(vae, z, condition, codes_per_condition=n * n)
+    images, quantiles = _decode_quantiles(vae, n, condition)
     height, width = images.shape[1:3]
 
     figure, axis = plt.subplots(figsize=(6.5, 6.5 * height / width))
@@ -629,6 +620,87 @@ def density_maps(side, densities, title=None):
     return figure
 
 
+def manifold_and_codes(vae, codes, labels, n=11, title=None):
+    r"""The picture of ``manifold``, and beside it codes of data in the same places, by label.
+
+    Both panels are drawn over :math:`\Phi(z)`, the cumulative probability of N(0, 1), so that
+    equal areas stand for equal shares of the prior. The numbers at the ticks are those of z. Codes
+    that are distributed as the prior fill the right panel evenly.
+
+    Args:
+        vae: a ``VAE`` with two latent dimensions.
+        codes: ``(m, 2)``, as ``vae.encode(x)[0]`` gives them.
+        labels: ``(m,)``, the labels of the codes.
+        n: int > 0, images along each axis.
+        title: str, what is seen in the figure.
+
+    Raises:
+        ValueError: if the latent has not two dimensions.
+
+    Source: notebooks/09_latent_space.ipynb.
+    """
+    images, quantiles = _decode_quantiles(vae, n)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.3), layout="constrained")
+    _show_image(left, _tile(images, n))
+    height, width = images.shape[1:3]
+    left.images[0].set_extent([0, 1, 0, 1])
+    left.set_title("decoded images", fontsize=10)
+
+    cumulative = np.vectorize(NormalDist().cdf, otypes=["float64"])
+    handles = _draw_codes(right, cumulative(ops.convert_to_numpy(codes)), np.asarray(labels))
+    right.set_title("codes of data", fontsize=10)
+    names = [str(name) for name in np.unique(labels)]
+    legend = figure.legend(
+        handles, names, title="label", loc="outside right center", fontsize=9, markerscale=2.5
+    )
+    _make_opaque(legend)
+    numbered = np.arange(0, n, math.ceil(n / 11))
+    numbers = [f"{quantiles[i]:.1f}" for i in numbered]
+    for axis in (left, right):
+        axis.set_xticks((numbered + 0.5) / n, numbers, fontsize=8)
+        axis.set_yticks((numbered + 0.5) / n, numbers, fontsize=8)
+        axis.set_adjustable("box")
+        axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="$z_1$", ylabel="$z_2$")
+    left.set_aspect(height / width)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def rate_distortion(rates, distortions, names, title=None):
+    """Distortion over rate, one point for each model, and the line of the smallest sum.
+
+    Args:
+        rates: ``(n,)``, the mean KL of each model, in nats per image.
+        distortions: ``(n,)``, the reconstruction loss of each, in nats per image.
+        names: ``(n,)``, what stands beside the points.
+        title: str, what is seen in the figure.
+
+    Source: Alemi et al. (2018), figure 3; notebooks/09_latent_space.ipynb.
+    """
+    rates, distortions = np.asarray(rates), np.asarray(distortions)
+    figure, axis = plt.subplots(figsize=(6, 3.8))
+    axis.plot(rates, distortions, "o-", color=_color(0), label="models")
+    smallest = np.min(rates + distortions)
+    left, right = 0.0, 1.25 * rates.max()
+    axis.plot(
+        [left, right],
+        [smallest - left, smallest - right],
+        "--",
+        color=_color(1),
+        label=f"distortion + rate = {smallest:.0f}",
+    )
+    for name, x, y in zip(names, rates, distortions, strict=True):
+        axis.annotate(name, (x, y), (6, 5), textcoords="offset points")
+    axis.set(xlabel="rate (nats per image)", ylabel="distortion (nats per image)")
+    margin = 0.12 * np.ptp(distortions)
+    axis.set_xlim(left, right)
+    axis.set_ylim(distortions.min() - 2 * margin, distortions.max() + margin)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
+    return _set_title_and_layout(figure, title)
+
+
 # ---- structure ---------------------------------------------------------------------------------
 
 
@@ -930,6 +1002,20 @@ def _decode_to_images(vae, z, condition, codes_per_condition):
     z = np.asarray(z, "float32")
     parameters = vae.decode(_with_condition(z, condition, codes_per_condition))
     return _as_images(vae.likelihood.mean(parameters))
+
+
+def _decode_quantiles(vae, n, condition=None):
+    """The images of ``manifold`` in reading order, and the ``n`` quantiles of N(0, 1)."""
+    if math.prod(vae.latent_shape) != 2:
+        raise ValueError(
+            f"manifold expects a VAE with 2 latent dimensions, but got {vae.latent_shape}. "
+            "Use plots.traversals for other latents."
+        )
+    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
+    # The first row of a picture is its top, where z_2 is largest.
+    z_1, z_2 = np.meshgrid(quantiles, quantiles[::-1])
+    z = np.stack([z_1, z_2], axis=-1).reshape(n * n, *vae.latent_shape)
+    return _decode_to_images(vae, z, condition, codes_per_condition=n * n), quantiles
 
 
 def _with_condition(x, condition, copies=1):
