@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from tests.notebooks.sketches import definition
-from tests.notebooks.test_exercises import refuses, refuses_changed_solution  # noqa: F401
+from tests.notebooks.test_exercises import parts, refuses, refuses_changed_solution
 
 NOTEBOOK = "13_convolution"
 RNG = np.random.default_rng(0)
@@ -98,3 +98,56 @@ def test_the_relative_change_of_a_code_that_is_only_moved_is_0():
     z = RNG.normal(size=(5, 16, 1))
     assert relative_change(z, np.roll(z, 1, axis=1), 1) == 0
     assert relative_change(z, 2 * z, 0) == pytest.approx(1)
+
+
+# ---- exercises ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("places", [0, 2 + 3 + 2, 3, 2, 24, 48, -12])
+def test_other_moves_than_the_product_of_the_strides_are_caught(places):
+    refuses(NOTEBOOK, 1, f"answer_1 = {places}")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        pytest.param("(size * size)", "size", id="mean over rows only"),
+        pytest.param(".swapaxes(2, 3)", "", id="pixels of several patches"),
+        pytest.param("[: size * size - channels]", "[channels:]", id="the largest are lost"),
+        pytest.param(" / len(patches)", "", id="sum over the patches"),
+    ],
+)
+def test_the_usual_wrong_errors_of_patches_are_caught(right, wrong):
+    refuses_changed_solution(NOTEBOOK, 2, right, wrong)
+
+
+def test_centred_patches_are_caught():
+    refuses_changed_solution(
+        NOTEBOOK,
+        2,
+        "    eigenvalues",
+        "    patches = patches - patches.mean(axis=0)\n    eigenvalues",
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        pytest.param("inputs - offset", "inputs", id="not subtracted"),
+        pytest.param("(z) + offset", "(z)", id="not added"),
+        pytest.param("np.tile(mean_patch, (4, 4, 1))", "x.mean(axis=0)", id="the mean image"),
+    ],
+)
+def test_networks_of_patches_that_are_centred_in_another_way_are_caught(right, wrong):
+    refuses_changed_solution(NOTEBOOK, 3, right, wrong)
+
+
+def test_biases_alone_are_caught():
+    _, _, solution = parts(NOTEBOOK, 3)
+    refuses(
+        NOTEBOOK,
+        3,
+        solution.replace("False", "True", 2)
+        .replace("inputs - offset", "inputs")
+        .replace("(z) + offset", "(z)"),
+    )
