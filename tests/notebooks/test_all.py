@@ -42,6 +42,7 @@ FEWEST_CLAIMS = {
     "09_latent_space": 35,
     "10_how_good": 20,
     "11_conditional": 25,
+    "13_convolution": 30,
 }
 every_notebook = pytest.mark.parametrize("name", NAMES)
 
