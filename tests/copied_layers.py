@@ -31,17 +31,20 @@ def copied_class(file):
     )
 
 
-def survives(layer, folder):
-    """Whether the layer's state after training is the same in the saved and loaded model."""
+def survives(layer_class, folder):
+    """Whether the layer's weights after training are the same in the saved and loaded model."""
     import keras
     import numpy as np
 
     def state(model):
-        return [np.array(v).tolist() for v in model.get_layer(layer.name).non_trainable_variables]
+        return [np.array(v).tolist() for v in model.get_layer(layer.name).variables]
 
     x = keras.Input((2,))
-    h = keras.layers.Dense(2)(x)
-    outputs = layer([h, h])
+    dense = keras.layers.Dense(2)
+    h = dense(x)
+    is_tied = layer_class.__name__ == "TiedDense"
+    layer = layer_class(dense) if is_tied else layer_class()
+    outputs = layer(h) if is_tied else layer([h, h])
     model = keras.Model(x, outputs[0] if isinstance(outputs, list) else outputs)
     model.compile("sgd", "mse", run_eagerly=True)
     model.fit(*np.ones((2, 5, 2), "float32"), verbose=0, batch_size=3)
@@ -56,7 +59,7 @@ def main(folder):
     sys.meta_path.insert(0, hidden)
     copies = {file: copied_class(file) for file in sorted(folder.glob("*/*.py"))}
     for file, copied in copies.items():
-        found[f"alone/{file.stem}"] = survives(copied(), folder)
+        found[f"alone/{file.stem}"] = survives(copied, folder)
     found["no vaekit"] = not any(name.startswith("vaekit") for name in sys.modules)
 
     hidden.remove("vaekit")
@@ -71,10 +74,10 @@ def main(folder):
     for file, copied in copies.items():
         own = getattr(vaekit, copied.__name__)
         found[f"distinct/{file.stem}"] = own is not copied
-        found[f"vaekit beside a copy/{file.stem}"] = survives(own(), folder)
-        found[f"copy beside vaekit/{file.stem}"] = survives(copied(), folder)
+        found[f"vaekit beside a copy/{file.stem}"] = survives(own, folder)
+        found[f"copy beside vaekit/{file.stem}"] = survives(copied, folder)
         again = copied_class(file)
-        found[f"copy after vaekit/{file.stem}"] = survives(again(), folder)
+        found[f"copy after vaekit/{file.stem}"] = survives(again, folder)
     return found
 
 

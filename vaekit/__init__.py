@@ -2,7 +2,7 @@
 
 from vaekit import callbacks, datasets, evaluation, likelihoods, losses
 from vaekit.convert import to_vae
-from vaekit.layers import KLDivergence, Sampling
+from vaekit.layers import KLDivergence, Sampling, TiedDense
 from vaekit.models import VAE
 
 __version__ = "0.1.0"
@@ -10,6 +10,7 @@ __all__ = [
     "VAE",
     "KLDivergence",
     "Sampling",
+    "TiedDense",
     "callbacks",
     "datasets",
     "evaluation",

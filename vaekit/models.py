@@ -12,7 +12,7 @@ from keras import ops
 from vaekit import checks, likelihoods
 from vaekit.layers import Sampling
 from vaekit.losses import gaussian_kl, gaussian_kl_terms
-from vaekit.saving import SavedRandomState
+from vaekit.saving import SavedRandomState, serialize_pair
 from vaekit.training import BlockTraining
 
 
@@ -320,12 +320,12 @@ class VAE(SavedRandomState, BlockTraining, keras.Model):
         return super().save(filepath, *args, **kwargs)
 
     def get_config(self):
-        serialize = keras.saving.serialize_keras_object
+        encoder, decoder = serialize_pair(self.encoder, self.decoder)
         return {
             **super().get_config(),
-            "encoder": serialize(self.encoder),
-            "decoder": serialize(self.decoder),
-            "likelihood": serialize(self.likelihood),
+            "encoder": encoder,
+            "decoder": decoder,
+            "likelihood": keras.saving.serialize_keras_object(self.likelihood),
             "beta": self.initial_beta,
             "seed": self.sampling.seed,
             "free_bits": self.free_bits,

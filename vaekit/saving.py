@@ -1,9 +1,11 @@
-"""Files that hold the state of every random generator of a model: those of Dropout too.
+"""What Keras leaves out of the file of a model: random states, and layers that two networks share.
 
 Keras saves weights, but no random state of the layers in a model. A training that is saved, loaded
-and continued would repeat the noise it began with. This file stands alone, copy it as it is.
+and continued would repeat the noise it began with. A layer that encoder and decoder share would
+be loaded as two. This file stands alone, copy it as it is.
 """
 
+import keras
 from keras import ops
 
 
@@ -28,3 +30,30 @@ class SavedRandomState:
 def random_states(model):
     """The variables of all ``keras.random.SeedGenerator`` within a model, in a fixed order."""
     return [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
+
+
+def serialize_pair(encoder, decoder):
+    """The configs of two models, in which a layer of the encoder that the decoder uses is one.
+
+    Keras marks the configs of a shared layer with one ``shared_object_id``, but not the one in
+    the first of two models, of whose config it keeps a copy alone.
+    """
+    encoder = keras.saving.serialize_keras_object(encoder)
+    decoder = keras.saving.serialize_keras_object(decoder)
+    ids = [c["shared_object_id"] for c in layer_configs(decoder) if "shared_object_id" in c]
+    of_encoder = {layer["config"]["name"]: layer for layer in layer_configs(encoder)}
+    for layer in layer_configs(decoder):
+        shared_id = layer.get("shared_object_id")
+        other = of_encoder.get(layer["config"]["name"], {"class_name": None})
+        if ids.count(shared_id) == 1 and other["class_name"] == layer["class_name"]:
+            other["shared_object_id"] = shared_id
+    return encoder, decoder
+
+
+def layer_configs(config):
+    """The configs of all layers within a config, however deep they lie in it."""
+    if isinstance(config, dict) and "build_config" in config and "name" in config["config"]:
+        yield config
+    if isinstance(config, (dict, list, tuple)):
+        for part in config.values() if isinstance(config, dict) else config:
+            yield from layer_configs(part)

@@ -2,5 +2,6 @@
 
 from vaekit.layers.kl_divergence import KLDivergence
 from vaekit.layers.sampling import Sampling
+from vaekit.layers.tied_dense import TiedDense
 
-__all__ = ["KLDivergence", "Sampling"]
+__all__ = ["KLDivergence", "Sampling", "TiedDense"]
