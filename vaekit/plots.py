@@ -989,9 +989,10 @@ def round_trips(panels, title=None):
     """Where a code goes when it is decoded and encoded again, one panel for each network.
 
     Args:
-        panels: dict from the name of a network to ``(codes, starts, ends)``, all in the same unit:
-            codes of real images ``(n, 2)``; the codes that are decoded ``(m, 2)``; what the encoder
-            makes of the decoded ``(m, 2)``. An arrow leads from each start to its end.
+        panels: dict from the name of a network to ``(codes, starts, ends)``, all in standard
+            deviations of the codes: codes of real images ``(n, 2)``; the codes that are decoded
+            ``(m, 2)``; what the encoder makes of the decoded ``(m, 2)``. An arrow leads from each
+            start to its end.
         title: str, what is seen in the figure.
     """
     size = 4.2 * len(panels), 4.4
@@ -1007,11 +1008,11 @@ def round_trips(panels, title=None):
         # An arrow may be longer than the picture; all panels show the surroundings of the starts.
         low, high = starts.min(axis=0), starts.max(axis=0)
         room = 0.08 * (high - low).max()
-        axis.set(xlim=(low[0] - room, high[0] + room), xlabel="$z_1$")
+        axis.set(xlim=(low[0] - room, high[0] + room), xlabel="$z_1$ (standard deviations)")
         axis.set(ylim=(low[1] - room, high[1] + room))
         axis.set_title(name, fontsize=10)
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("$z_2$")
+    axes[0, 0].set_ylabel("$z_2$ (standard deviations)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=9, loc="lower center", ncols=3)
     _set_title_and_layout(figure, title)
