@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.quiver import Quiver
 
 from vaekit import likelihoods, plots
 
@@ -91,6 +92,10 @@ EVERY_FUNCTION = {
     "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
     "curve_panels": lambda: plots.curve_panels({"p": ("x", [1], {"a": [2]})}, "y", title="t"),
+    "round_trips": lambda: plots.round_trips({"a": (PAIRS, np.eye(4, 2), PAIRS)}, "t"),
+    "posteriors": lambda: plots.posteriors(
+        {"a": ([0.0, 1.0], np.eye(2) + 0.1, PAIRS[0], PAIRS[1])}, "t"
+    ),
 }
 
 
@@ -884,3 +889,48 @@ def test_distortion_is_drawn_over_rate_with_the_line_of_the_smallest_sum():
     np.testing.assert_array_equal(points.get_xydata(), [[20, 100], [10, 115]])
     np.testing.assert_array_equal(np.sum(line.get_xydata(), axis=1), [120, 120])
     assert [text.get_text() for text in axis.texts] == ["one", "two"]
+
+
+# ---- notebook 12: inverses -----------------------------------------------------------------------
+
+
+def test_round_trips_lead_from_each_code_to_what_comes_back():
+    codes = RNG.normal(size=(30, 2))
+    starts = np.array([[0.0, 0.0], [4.0, 2.0]])
+    ends = np.array([[1.0, 0.0], [90.0, 2.0]])
+    figure = plots.round_trips({"free": (codes, starts, ends), "tied": (codes, starts, starts)})
+    free, tied = figure.axes
+    assert [axis.get_title() for axis in (free, tied)] == ["free", "tied"]
+    for axis, reached in ((free, ends), (tied, starts)):
+        (arrows,) = [c for c in axis.collections if isinstance(c, Quiver)]
+        np.testing.assert_allclose(arrows.XY, starts)
+        np.testing.assert_allclose(np.stack([arrows.U, arrows.V], axis=1), reached - starts)
+    assert free.get_xlim() == tied.get_xlim() == (-0.32, 4.32)  # not out to the longest arrow
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["codes of real images", "from z to its end", "codes z that are decoded"]
+
+
+def gaussian_panel(mean, deviation, z_mean, sigma):
+    side = np.linspace(-6, 6, 241)
+    z_1, z_2 = np.meshgrid(side, side)
+    density = np.exp(-0.5 * ((z_1 - mean[0]) ** 2 + (z_2 - mean[1]) ** 2) / deviation**2)
+    return side, density, np.array(z_mean), np.array(sigma)
+
+
+def test_posteriors_show_both_distributions_whole_and_on_one_scale():
+    panels = {
+        "a": gaussian_panel((1, -1), 0.2, (2, -1), (0.1, 0.3)),
+        "b": gaussian_panel((0, 0), 0.5, (0, 0), (0.5, 0.5)),
+        "c": gaussian_panel((0, 0), 0.5, (0, 0), (0.5, 0.5)),
+    }
+    figure = plots.posteriors(panels)
+    a, b = figure.axes[:2]
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b", "c", ""]
+    assert not figure.axes[3].axison
+    one, two = a.lines
+    np.testing.assert_allclose(one.get_xydata().min(axis=0), [1.9, -1.3], atol=1e-3)
+    np.testing.assert_allclose(two.get_xydata().max(axis=0), [2.2, -0.4], atol=1e-3)
+    # Half the distance of the means, and three of the wider standard deviation.
+    np.testing.assert_allclose(a.get_xlim(), (1.5 - 1.1, 1.5 + 1.1), atol=1e-2)
+    np.testing.assert_allclose(a.get_ylim(), (-1 - 1.1, -1 + 1.1), atol=1e-2)
+    np.testing.assert_allclose(b.get_xlim(), (-1.5, 1.5), atol=1e-2)

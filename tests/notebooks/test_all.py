@@ -43,6 +43,7 @@ FEWEST_CLAIMS = {
     "10_how_good": 20,
     "11_conditional": 25,
     "13_convolution": 30,
+    "12_inverse": 30,
 }
 every_notebook = pytest.mark.parametrize("name", NAMES)
 
