@@ -89,6 +89,7 @@ EVERY_FUNCTION = {
     "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
     "curves": lambda: plots.curves([1, 2], {"a": [1, 2]}, "x", "y", title="t"),
     "curve_panels": lambda: plots.curve_panels({"p": ("x", [1], {"a": [2]})}, "y", title="t"),
+    "projections": lambda: plots.projections(np.ones((30, 2)), LABELS, {"a": [1, 0]}, "t"),
 }
 
 
@@ -846,3 +847,21 @@ def test_curves_draw_the_line_on_top_black_and_over_the_others():
     assert a.get_color() == "black" != b.get_color()
     assert a.get_zorder() > b.get_zorder() and a.get_linewidth() > b.get_linewidth()
     assert figure.axes[0].get_legend().legend_handles[0].get_color() == "black"
+
+
+def test_projections_draw_the_points_with_their_axes_and_the_codes_on_each_axis():
+    points = RNG.normal(size=(30, 2))
+    axes = {"first": [1.0, 0.0], "second": [0.0, 2.0]}
+    figure = plots.projections(points, LABELS, axes)
+    plane, first, second = figure.axes
+    assert len(plane.collections) == len(np.unique(LABELS))
+    assert [line.get_label() for line in plane.lines] == ["first", "second"]
+    assert plane.get_aspect() == 1
+    for panel, name, codes in (
+        (first, "first", points[:, 0]),
+        (second, "second", 2 * points[:, 1]),
+    ):
+        assert name in panel.get_title()
+        left, right = panel.get_xlim()
+        assert left < codes.min() and codes.max() < right
+        assert len(panel.patches) == len(np.unique(LABELS))

@@ -41,6 +41,7 @@ FEWEST_CLAIMS = {
     "08_decoder_outputs": 30,
     "10_how_good": 20,
     "11_conditional": 25,
+    "14_what_a_code_keeps": 25,
 }
 every_notebook = pytest.mark.parametrize("name", NAMES)
 
