@@ -65,7 +65,7 @@ def test_random_shifts_take_every_value_from_minus_3_to_3():
 @pytest.fixture
 def two_views():
     z = RNG.normal(size=(2, 50, 4)) * [0.2, 0.8, 1.5, 3.0]
-    return np.moveaxis(z, 0, 1)  # (batch, 2, d)
+    return np.moveaxis(z, 0, 1).astype("float32")  # (batch, 2, d)
 
 
 def vicreg_by_numpy(z, w_invariance, w_variance, w_covariance):
