@@ -96,6 +96,9 @@ EVERY_FUNCTION = {
     "posteriors": lambda: plots.posteriors(
         {"a": ([0.0, 1.0], np.eye(2) + 0.1, PAIRS[0], PAIRS[1])}, "t"
     ),
+
+
+    "projections": lambda: plots.projections(np.ones((30, 2)), LABELS, {"a": [1, 0]}, "t"),
 }
 
 
@@ -934,3 +937,21 @@ def test_posteriors_show_both_distributions_whole_and_on_one_scale():
     np.testing.assert_allclose(a.get_xlim(), (1.5 - 1.1, 1.5 + 1.1), atol=1e-2)
     np.testing.assert_allclose(a.get_ylim(), (-1 - 1.1, -1 + 1.1), atol=1e-2)
     np.testing.assert_allclose(b.get_xlim(), (-1.5, 1.5), atol=1e-2)
+
+
+def test_projections_draw_the_points_with_their_axes_and_the_codes_on_each_axis():
+    points = RNG.normal(size=(30, 2))
+    axes = {"first": [1.0, 0.0], "second": [0.0, 2.0]}
+    figure = plots.projections(points, LABELS, axes)
+    plane, first, second = figure.axes
+    assert len(plane.collections) == len(np.unique(LABELS))
+    assert [line.get_label() for line in plane.lines] == ["first", "second"]
+    assert plane.get_aspect() == 1
+    for panel, name, codes in (
+        (first, "first", points[:, 0]),
+        (second, "second", 2 * points[:, 1]),
+    ):
+        assert name in panel.get_title()
+        left, right = panel.get_xlim()
+        assert left < codes.min() and codes.max() < right
+        assert len(panel.patches) == len(np.unique(LABELS))

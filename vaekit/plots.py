@@ -1143,4 +1143,37 @@ def posteriors(panels, title=None):
         row[0].set_ylabel("$z_2$")
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
+
+
+# ---- codes of one number, and tables of what codes keep ------------------------------------------
+
+
+def projections(points, labels, axes, title=None):
+    """Points in the plane with axes through the origin, and beside them the codes on each axis.
+
+    Args:
+        points: ``(n, 2)``.
+        labels: ``(n,)``, integers or names.
+        axes: dict from the name of an axis to its direction ``(2,)``; the code of a point is the
+            product of the two. Each gets a panel with a histogram for each label.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/14_what_a_code_keeps.ipynb.
+    """
+    points, labels = np.asarray(points), np.asarray(labels)
+    size = 4.2 + 2.9 * len(axes), 3.4
+    figure, panels = plt.subplots(
+        1, 1 + len(axes), figsize=size, width_ratios=[1.4] + [1] * len(axes)
+    )
+    for k, label in enumerate(np.unique(labels)):
+        own = points[labels == label]
+        panels[0].scatter(own[:, 0], own[:, 1], s=6, color=_color(k), label=f"class {label}")
+    for style, (name, axis) in zip(_LINE_STYLES, axes.items(), strict=False):
+        panels[0].axline((0, 0), tuple(axis), color="black", linestyle=style, label=name)
+    panels[0].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    panels[0].legend(fontsize=8)
+    for panel, (name, axis) in zip(panels[1:], axes.items(), strict=True):
+        _draw_histograms(panel, points @ np.asarray(axis), labels)
+        panel.set(xlabel="code z", title=f"codes on {name}")
+        panel.title.set_fontsize(10)
     return _set_title_and_layout(figure, title)
