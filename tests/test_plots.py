@@ -300,6 +300,12 @@ def test_the_dots_of_the_kl_map_are_the_cheapest_places_on_its_lines():
         np.testing.assert_allclose(np.ravel(dot.get_data()), [mu[lowest], sigma[lowest]], rtol=0.03)
 
 
+def test_the_lines_of_the_kl_map_are_labelled_in_nats_but_the_first_whole_one_in_one_nat():
+    figure = plots.kl_map()
+    labels = {text.get_text() for text in figure.axes[0].texts}
+    assert labels == {"0.5 nats", "1 nat", "2 nats", "3 nats", "5 nats", "8 nats", "12 nats"}
+
+
 def test_latent_usage_sorts_both_bars_by_the_kl():
     left, right = plots.latent_usage([0.5, 2.0, 1.0], [0.05, 0.2, 0.1], threshold=0.01).axes
     assert [bar.get_height() for bar in left.patches] == [2.0, 1.0, 0.5]

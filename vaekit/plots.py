@@ -557,7 +557,8 @@ def kl_map(units_apart=None, title=None):
     figure, axis = plt.subplots(figsize=(7, 4))
     axis.contourf(mu, sigma, divergence, levels, cmap="Blues", extend="max")
     contours = axis.contour(mu, sigma, divergence, levels[1:], colors="black", linewidths=0.6)
-    axis.clabel(contours, levels[1:8], fmt="%g nats", fontsize=8)
+    names = {level: "1 nat" if level == 1 else f"{level:g} nats" for level in levels[1:8]}
+    axis.clabel(contours, levels[1:8], fmt=names, fontsize=8)
     axis.plot(0, 1, "*", color="white", markeredgecolor="black", markersize=13)
     if units_apart is not None:
         half = units_apart / 2
