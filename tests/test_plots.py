@@ -96,8 +96,6 @@ EVERY_FUNCTION = {
     "posteriors": lambda: plots.posteriors(
         {"a": ([0.0, 1.0], np.eye(2) + 0.1, PAIRS[0], PAIRS[1])}, "t"
     ),
-
-
     "projections": lambda: plots.projections(np.ones((30, 2)), LABELS, {"a": [1, 0]}, "t"),
 }
 

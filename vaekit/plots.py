@@ -1117,7 +1117,7 @@ def posteriors(panels, title=None):
         title: str, what is seen in the figure.
     """
     columns = math.ceil(len(panels) / 2)
-    figure, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 5.6), squeeze=False)
+    _, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 5.6), squeeze=False)
     around = np.linspace(0, 2 * np.pi, 100)
     circle = np.stack([np.cos(around), np.sin(around)])
     for axis, (name, arrays) in zip(axes.flat, panels.items(), strict=False):
