@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL = 3
 export TF_ENABLE_ONEDNN_OPTS = 0
 UNTUNED := env -u TF_ENABLE_ONEDNN_OPTS
 
-.PHONY: lab test check test-backends notebooks check-notebook bench bench-quality lint lock help
+.PHONY: lab test check test-backends notebooks check-notebook docs bench bench-quality lint lock help
 
 help:
 	@echo "make lab             open the course in JupyterLab (ARGS=... is passed on)"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-backends   run the tests of vaekit on JAX and on PyTorch"
 	@echo "make notebooks       execute the notebooks in place, refresh outputs and figures"
 	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   all tests of one, and run it"
+	@echo "make docs            build the site in docs/_build/html from the stored notebooks"
 	@echo "make bench           train beside the peers, in turns (MNIST=mnist.npz; 15 minutes)"
 	@echo "make bench-quality   reproduce the numbers of a public homework on full MNIST (MNIST=mnist.npz)"
 	@echo "make lint            check the code and the notebooks with ruff"
@@ -57,6 +58,14 @@ notebooks: .venv/ready
 check-notebook: .venv/ready
 	$(PYTEST) tests/notebooks $(NB) -k "$(subst $() , or ,$(strip $(basename $(notdir $(NB)))))"
 
+.venv-docs/ready: docs/requirements.lock tools/make_venv.py
+	@python3 tools/make_venv.py docs
+
+docs: .venv/ready .venv-docs/ready
+	$(BIN)/python tools/site_source.py docs/_build/source
+	PYTHONPATH=tools PROJECT_ROOT="$(CURDIR)" .venv-docs/bin/sphinx-build -q -W --keep-going -b html docs/_build/source docs/_build/html
+	@echo "Open docs/_build/html/index.html in a browser."
+
 # Nothing else should run meanwhile.
 bench: .venv/ready .venv-bench/ready
 	$(UNTUNED) $(BIN)/python benchmarks/speed.py $(if $(MNIST),--mnist "$(MNIST)") $(ARGS)
@@ -70,3 +79,4 @@ lint: .venv/ready
 
 lock: .venv/ready
 	$(BIN)/uv pip compile pyproject.toml --extra course --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile docs/requirements.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file docs/requirements.lock

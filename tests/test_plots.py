@@ -85,6 +85,8 @@ EVERY_FUNCTION = {
     "latent_usage": lambda: plots.latent_usage([2.0, 1.0], [0.5, 0.1], 0.01, "t"),
     "density_maps": lambda: plots.density_maps([0.0, 1.0], {"a": PAIRS[:2]}, "t"),
     "decoded_planes": lambda: plots.decoded_planes({"a": (ramp, [0, 0], [1, 1])}, 3, title="t"),
+    "manifold_and_codes": lambda: plots.manifold_and_codes(CountingVAE(), PAIRS, range(4), 3, "t"),
+    "rate_distortion": lambda: plots.rate_distortion([2.0, 1.0], [5.0, 7.0], ["a", "b"], "t"),
     "loss_curves": lambda: plots.loss_curves({"a": history(), "b": history()}, title="t"),
     "curves_by_run": lambda: plots.curves_by_run({"a": history(), "b": history()}, title="t"),
     "code_structures": lambda: plots.code_structures(["autoencoder"], title="t"),
@@ -94,6 +96,7 @@ EVERY_FUNCTION = {
     "posteriors": lambda: plots.posteriors(
         {"a": ([0.0, 1.0], np.eye(2) + 0.1, PAIRS[0], PAIRS[1])}, "t"
     ),
+    "projections": lambda: plots.projections(np.ones((30, 2)), LABELS, {"a": [1, 0]}, "t"),
 }
 
 
@@ -303,6 +306,12 @@ def test_the_dots_of_the_kl_map_are_the_cheapest_places_on_its_lines():
         assert np.allclose(np.abs(mu) / sigma, 3)
         lowest = np.argmin(0.5 * (mu**2 + sigma**2 - 1) - np.log(sigma))
         np.testing.assert_allclose(np.ravel(dot.get_data()), [mu[lowest], sigma[lowest]], rtol=0.03)
+
+
+def test_the_lines_of_the_kl_map_are_labelled_in_nats_but_the_first_whole_one_in_one_nat():
+    figure = plots.kl_map()
+    labels = {text.get_text() for text in figure.axes[0].texts}
+    assert labels == {"0.5 nats", "1 nat", "2 nats", "3 nats", "5 nats", "8 nats", "12 nats"}
 
 
 def test_latent_usage_sorts_both_bars_by_the_kl():
@@ -853,6 +862,36 @@ def test_curves_draw_the_line_on_top_black_and_over_the_others():
     assert figure.axes[0].get_legend().legend_handles[0].get_color() == "black"
 
 
+# ---- notebook 09 -------------------------------------------------------------------------------
+
+
+def test_codes_stand_beside_the_manifold_where_their_images_do():
+    vae = CountingVAE(image_shape=(8, 8, 1))
+    codes = np.array([[0.0, 0.0], [0.967422, -0.967422]])  # SciPy: norm.ppf([1 / 2, 5 / 6, 1 / 6])
+    left, right = plots.manifold_and_codes(vae, codes, [4, 9], n=3).axes
+    np.testing.assert_allclose(drawn(left)[8:16, 16:], vae.decode(vae.decoded[0])[5, ..., 0])
+    points = np.concatenate([group.get_offsets() for group in right.collections])
+    np.testing.assert_allclose(points, [[1 / 2, 1 / 2], [5 / 6, 1 / 6]], atol=1e-6)
+    for axis in (left, right):
+        assert (axis.get_xlim(), axis.get_ylim()) == ((0, 1), (0, 1))
+        np.testing.assert_allclose(axis.get_xticks(), [1 / 6, 1 / 2, 5 / 6])
+        assert [t.get_text() for t in axis.get_yticklabels()] == ["-1.0", "0.0", "1.0"]
+    assert left.images[0].get_extent() == [0, 1, 0, 1]
+
+
+def test_a_manifold_of_three_latents_is_refused_beside_codes_too():
+    message = refused(lambda: plots.manifold_and_codes(CountingVAE((3,)), PAIRS, range(4)))
+    assert message.startswith("manifold expects a VAE with 2 latent dimensions, but got (3,).")
+
+
+def test_distortion_is_drawn_over_rate_with_the_line_of_the_smallest_sum():
+    axis = plots.rate_distortion([20.0, 10.0], [100.0, 115.0], ["one", "two"]).axes[0]
+    points, line = axis.lines
+    np.testing.assert_array_equal(points.get_xydata(), [[20, 100], [10, 115]])
+    np.testing.assert_array_equal(np.sum(line.get_xydata(), axis=1), [120, 120])
+    assert [text.get_text() for text in axis.texts] == ["one", "two"]
+
+
 # ---- notebook 12: inverses -----------------------------------------------------------------------
 
 
@@ -896,3 +935,21 @@ def test_posteriors_show_both_distributions_whole_and_on_one_scale():
     np.testing.assert_allclose(a.get_xlim(), (1.5 - 1.1, 1.5 + 1.1), atol=1e-2)
     np.testing.assert_allclose(a.get_ylim(), (-1 - 1.1, -1 + 1.1), atol=1e-2)
     np.testing.assert_allclose(b.get_xlim(), (-1.5, 1.5), atol=1e-2)
+
+
+def test_projections_draw_the_points_with_their_axes_and_the_codes_on_each_axis():
+    points = RNG.normal(size=(30, 2))
+    axes = {"first": [1.0, 0.0], "second": [0.0, 2.0]}
+    figure = plots.projections(points, LABELS, axes)
+    plane, first, second = figure.axes
+    assert len(plane.collections) == len(np.unique(LABELS))
+    assert [line.get_label() for line in plane.lines] == ["first", "second"]
+    assert plane.get_aspect() == 1
+    for panel, name, codes in (
+        (first, "first", points[:, 0]),
+        (second, "second", 2 * points[:, 1]),
+    ):
+        assert name in panel.get_title()
+        left, right = panel.get_xlim()
+        assert left < codes.min() and codes.max() < right
+        assert len(panel.patches) == len(np.unique(LABELS))

@@ -1,7 +1,8 @@
 """Numbers that say how good a generative model is; taught in notebooks/10_how_good.ipynb.
 
-Most functions here evaluate a VAE on data, and share their arguments:
+Most functions here evaluate a VAE on data, and share their arguments.
 
+Args:
     vae: a ``vaekit.VAE``. Its weights and its ``beta`` are left alone: in every result the KL
         counts once, whatever ``vae.beta`` is.
     x: float array ``(n, ...)`` in the range of the likelihood, or ``[x, condition, ...]`` for a
@@ -16,8 +17,9 @@ Most functions here evaluate a VAE on data, and share their arguments:
         of x. Weights of examples, ``(n,)``, multiply the results.
     verbose: 1 for a progress bar, 0 for none.
 
-They raise a TypeError or a ValueError for data that ``fit`` refuses, and for a ``num_samples`` or
-``batch_size`` that is not a positive int.
+Raises:
+    TypeError, ValueError: for data that ``fit`` refuses, and for a ``num_samples`` or
+        ``batch_size`` that is not a positive int.
 """
 
 import weakref

@@ -122,16 +122,7 @@ def manifold(vae, n=15, condition=None, title=None):
 
     Source: Kingma & Welling (2014), figure 4; notebooks/09_latent_space.ipynb.
     """
-    if math.prod(vae.latent_shape) != 2:
-        raise ValueError(
-            f"manifold expects a VAE with 2 latent dimensions, but got {vae.latent_shape}. "
-            "Use plots.traversals for other latents."
-        )
-    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
-    # The first row of a picture is its top, where z_2 is largest.
-    z_1, z_2 = np.meshgrid(quantiles, quantiles[::-1])
-    z = np.stack([z_1, z_2], axis=-1).reshape(n * n, *vae.latent_shape)
-    images = _decode_to_images(vae, z, condition, codes_per_condition=n * n)
+    images, quantiles = _decode_quantiles(vae, n, condition)
     height, width = images.shape[1:3]
 
     figure, axis = plt.subplots(figsize=(6.5, 6.5 * height / width))
@@ -557,7 +548,8 @@ def kl_map(units_apart=None, title=None):
     figure, axis = plt.subplots(figsize=(7, 4))
     axis.contourf(mu, sigma, divergence, levels, cmap="Blues", extend="max")
     contours = axis.contour(mu, sigma, divergence, levels[1:], colors="black", linewidths=0.6)
-    axis.clabel(contours, levels[1:8], fmt="%g nats", fontsize=8)
+    names = {level: "1 nat" if level == 1 else f"{level:g} nats" for level in levels[1:8]}
+    axis.clabel(contours, levels[1:8], fmt=names, fontsize=8)
     axis.plot(0, 1, "*", color="white", markeredgecolor="black", markersize=13)
     if units_apart is not None:
         half = units_apart / 2
@@ -626,6 +618,87 @@ def density_maps(side, densities, title=None):
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
+
+
+def manifold_and_codes(vae, codes, labels, n=11, title=None):
+    r"""The picture of ``manifold``, and beside it codes of data in the same places, by label.
+
+    Both panels are drawn over :math:`\Phi(z)`, the cumulative probability of N(0, 1), so that
+    equal areas stand for equal shares of the prior. The numbers at the ticks are those of z. Codes
+    that are distributed as the prior fill the right panel evenly.
+
+    Args:
+        vae: a ``VAE`` with two latent dimensions.
+        codes: ``(m, 2)``, as ``vae.encode(x)[0]`` gives them.
+        labels: ``(m,)``, the labels of the codes.
+        n: int > 0, images along each axis.
+        title: str, what is seen in the figure.
+
+    Raises:
+        ValueError: if the latent has not two dimensions.
+
+    Source: notebooks/09_latent_space.ipynb.
+    """
+    images, quantiles = _decode_quantiles(vae, n)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.3), layout="constrained")
+    _show_image(left, _tile(images, n))
+    height, width = images.shape[1:3]
+    left.images[0].set_extent([0, 1, 0, 1])
+    left.set_title("decoded images", fontsize=10)
+
+    cumulative = np.vectorize(NormalDist().cdf, otypes=["float64"])
+    handles = _draw_codes(right, cumulative(ops.convert_to_numpy(codes)), np.asarray(labels))
+    right.set_title("codes of data", fontsize=10)
+    names = [str(name) for name in np.unique(labels)]
+    legend = figure.legend(
+        handles, names, title="label", loc="outside right center", fontsize=9, markerscale=2.5
+    )
+    _make_opaque(legend)
+    numbered = np.arange(0, n, math.ceil(n / 11))
+    numbers = [f"{quantiles[i]:.1f}" for i in numbered]
+    for axis in (left, right):
+        axis.set_xticks((numbered + 0.5) / n, numbers, fontsize=8)
+        axis.set_yticks((numbered + 0.5) / n, numbers, fontsize=8)
+        axis.set_adjustable("box")
+        axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="$z_1$", ylabel="$z_2$")
+    left.set_aspect(height / width)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def rate_distortion(rates, distortions, names, title=None):
+    """Distortion over rate, one point for each model, and the line of the smallest sum.
+
+    Args:
+        rates: ``(n,)``, the mean KL of each model, in nats per image.
+        distortions: ``(n,)``, the reconstruction loss of each, in nats per image.
+        names: ``(n,)``, what stands beside the points.
+        title: str, what is seen in the figure.
+
+    Source: Alemi et al. (2018), figure 3; notebooks/09_latent_space.ipynb.
+    """
+    rates, distortions = np.asarray(rates), np.asarray(distortions)
+    figure, axis = plt.subplots(figsize=(6, 3.8))
+    axis.plot(rates, distortions, "o-", color=_color(0), label="models")
+    smallest = np.min(rates + distortions)
+    left, right = 0.0, 1.25 * rates.max()
+    axis.plot(
+        [left, right],
+        [smallest - left, smallest - right],
+        "--",
+        color=_color(1),
+        label=f"distortion + rate = {smallest:.0f}",
+    )
+    for name, x, y in zip(names, rates, distortions, strict=True):
+        axis.annotate(name, (x, y), (6, 5), textcoords="offset points")
+    axis.set(xlabel="rate (nats per image)", ylabel="distortion (nats per image)")
+    margin = 0.12 * np.ptp(distortions)
+    axis.set_xlim(left, right)
+    axis.set_ylim(distortions.min() - 2 * margin, distortions.max() + margin)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
+    return _set_title_and_layout(figure, title)
 
 
 # ---- structure ---------------------------------------------------------------------------------
@@ -931,6 +1004,20 @@ def _decode_to_images(vae, z, condition, codes_per_condition):
     return _as_images(vae.likelihood.mean(parameters))
 
 
+def _decode_quantiles(vae, n, condition=None):
+    """The images of ``manifold`` in reading order, and the ``n`` quantiles of N(0, 1)."""
+    if math.prod(vae.latent_shape) != 2:
+        raise ValueError(
+            f"manifold expects a VAE with 2 latent dimensions, but got {vae.latent_shape}. "
+            "Use plots.traversals for other latents."
+        )
+    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
+    # The first row of a picture is its top, where z_2 is largest.
+    z_1, z_2 = np.meshgrid(quantiles, quantiles[::-1])
+    z = np.stack([z_1, z_2], axis=-1).reshape(n * n, *vae.latent_shape)
+    return _decode_to_images(vae, z, condition, codes_per_condition=n * n), quantiles
+
+
 def _with_condition(x, condition, copies=1):
     """What a network is called with: ``x``, or ``[x, condition, ...]`` if there is a condition.
 
@@ -1030,7 +1117,7 @@ def posteriors(panels, title=None):
         title: str, what is seen in the figure.
     """
     columns = math.ceil(len(panels) / 2)
-    figure, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 5.6), squeeze=False)
+    _, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 5.6), squeeze=False)
     around = np.linspace(0, 2 * np.pi, 100)
     circle = np.stack([np.cos(around), np.sin(around)])
     for axis, (name, arrays) in zip(axes.flat, panels.items(), strict=False):
@@ -1056,4 +1143,37 @@ def posteriors(panels, title=None):
         row[0].set_ylabel("$z_2$")
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
+
+
+# ---- codes of one number, and tables of what codes keep ------------------------------------------
+
+
+def projections(points, labels, axes, title=None):
+    """Points in the plane with axes through the origin, and beside them the codes on each axis.
+
+    Args:
+        points: ``(n, 2)``.
+        labels: ``(n,)``, integers or names.
+        axes: dict from the name of an axis to its direction ``(2,)``; the code of a point is the
+            product of the two. Each gets a panel with a histogram for each label.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/14_what_a_code_keeps.ipynb.
+    """
+    points, labels = np.asarray(points), np.asarray(labels)
+    size = 4.2 + 2.9 * len(axes), 3.4
+    figure, panels = plt.subplots(
+        1, 1 + len(axes), figsize=size, width_ratios=[1.4] + [1] * len(axes)
+    )
+    for k, label in enumerate(np.unique(labels)):
+        own = points[labels == label]
+        panels[0].scatter(own[:, 0], own[:, 1], s=6, color=_color(k), label=f"class {label}")
+    for style, (name, axis) in zip(_LINE_STYLES, axes.items(), strict=False):
+        panels[0].axline((0, 0), tuple(axis), color="black", linestyle=style, label=name)
+    panels[0].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    panels[0].legend(fontsize=8)
+    for panel, (name, axis) in zip(panels[1:], axes.items(), strict=True):
+        _draw_histograms(panel, points @ np.asarray(axis), labels)
+        panel.set(xlabel="code z", title=f"codes on {name}")
+        panel.title.set_fontsize(10)
     return _set_title_and_layout(figure, title)

@@ -1,0 +1,71 @@
+"""What the site is built from: every claim is on the page of claims, with a link to its cell."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.fresh_process import ROOT
+from tests.notebooks.sketches import NOTEBOOKS, cells, claim_cells
+
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site") / "source"
+    subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "site_source.py"), str(folder)], check=True
+    )
+    return folder
+
+
+def test_every_claim_of_every_notebook_is_on_the_page(site):
+    page = (site / "claims.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "[cell](#" in line]
+    assert len(rows) == sum(len(claim_cells(name)) for name in NAMES) > 300
+    for name in NAMES:
+        for cell in claim_cells(name):
+            first = cell["source"].splitlines()[0].removeprefix("# Claim: ")
+            assert first.replace("|", "\\|") in page
+
+
+def test_every_link_of_a_claim_leads_to_one_anchor(site):
+    page = (site / "claims.md").read_text(encoding="utf-8")
+    links = re.findall(r"\[cell\]\(#([^)]+)\)", page)
+    notebooks = "".join(path.read_text(encoding="utf-8") for path in site.glob("notebooks/*.ipynb"))
+    anchors = re.findall(r"\(([\w-]+)\)=", notebooks)
+    assert sorted(links) == sorted(anchors)
+    assert len(set(anchors)) == len(anchors)
+
+
+def test_the_notebooks_of_the_site_are_the_stored_ones_and_anchors(site):
+    import json
+
+    for name in NAMES:
+        built = json.loads((site / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+        own = [cell for cell in built["cells"] if not cell["id"].startswith("anchor-")]
+        assert ["".join(cell["source"]) for cell in own] == [c["source"] for c in cells(name)]
+
+
+def test_every_public_file_of_the_package_has_a_page(site):
+    index = (site / "reference" / "index.md").read_text(encoding="utf-8")
+    for page in (site / "reference").glob("*.md"):
+        if page.stem != "index":
+            assert page.stem in index
+            room = page.stem.replace(".", "/")
+            assert (ROOT / "vaekit" / f"{room}.py").exists()
+    layer_files = {path.stem for path in (ROOT / "vaekit" / "layers").glob("[a-z]*.py")}
+    assert {page.stem.removeprefix("layers.") for page in site.glob("reference/layers.*.md")} == (
+        layer_files
+    )
+
+
+def test_nothing_of_the_site_asks_another_host_for_a_script_or_a_font():
+    """MathJax and its fonts lie beside the pages."""
+    folder = ROOT / "docs" / "_static" / "mathjax"
+    assert (folder / "tex-mml-chtml.js").stat().st_size > 1_000_000
+    assert (folder / "LICENSE").exists()
+    assert len(list((folder / "output" / "chtml" / "fonts" / "woff-v2").glob("*.woff"))) == 23
+    assert 'mathjax_path = "mathjax/tex-mml-chtml.js"' in (ROOT / "docs" / "conf.py").read_text()

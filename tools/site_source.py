@@ -1,0 +1,156 @@
+"""Fills a folder with what Sphinx builds the site from; called by `make docs`.
+
+    python tools/site_source.py docs/_build/source
+
+The folder holds the notebooks with their stored outputs, the figures, the pages of docs/pages, a
+page of reference for each room of vaekit, and the page of all claims, made from the cells that are
+tagged so. Needs nothing but Python.
+"""
+
+import ast
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# The rooms of vaekit in the order in which a reader meets them, and what each answers.
+ROOMS = {
+    "models": "The VAE: call, the loss, one step",
+    "layers.sampling": "Sampling: the draw of z",
+    "layers.kl_divergence": "KLDivergence: the KL as a layer",
+    "layers.tied_dense": "TiedDense: a transposed kernel",
+    "losses": "Losses",
+    "likelihoods": "Likelihoods: what the decoder's output means",
+    "convert": "to_vae: an autoencoder becomes a VAE",
+    "evaluation": "Evaluation",
+    "callbacks": "Callbacks",
+    "datasets": "Data",
+    "plots": "Figures",
+    "training": "Training in blocks of steps",
+    "checks": "What is refused",
+    "saving": "Files",
+}
+
+
+def slug_of_heading(title):
+    """The anchor of a heading, as JupyterLab makes it: "Symbols-of-the-course"."""
+    return re.sub(r"\s+", "-", title.strip())
+
+
+def title_of(notebook):
+    """The text of the notebook's first heading."""
+    return next(
+        line[2:] for line in notebook["cells"][0]["source"] if line.startswith("# ")
+    ).strip()
+
+
+def claims_of(notebook):
+    """(sentence, condition, id of the cell) of each claim, in the order of reading."""
+    for cell in notebook["cells"]:
+        if "claim" in cell["metadata"].get("tags", []):
+            source = "".join(cell["source"])
+            comment = re.match(r"(?:#.*\n)+", source).group()
+            sentence = " ".join(line.lstrip("# ") for line in comment.splitlines())
+            asserts = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Assert)]
+            yield sentence.removeprefix("Claim: "), ast.unparse(asserts[0].test), cell["id"]
+
+
+def with_anchors(notebook):
+    """The notebook with an anchor in front of each claim, for the page of claims to link."""
+    cells = []
+    for cell in notebook["cells"]:
+        if "claim" in cell["metadata"].get("tags", []):
+            anchor = {"cell_type": "markdown", "id": f"anchor-{cell['id']}"[:64], "metadata": {}}
+            cells.append({**anchor, "source": [f"({anchor_of(notebook, cell['id'])})=\n"]})
+        cells.append(cell)
+    return {**notebook, "cells": cells}
+
+
+def anchor_of(notebook, cell_id):
+    number = title_of(notebook).split()[0].strip(".")
+    return f"{number}-{cell_id}"
+
+
+def claims_page(notebooks):
+    """The page with a table of claims for each notebook."""
+    counts = sum(len(list(claims_of(notebook))) for notebook in notebooks.values())
+    lines = [
+        "# Claims",
+        "",
+        f"Every statement of the course that a cell asserts: {counts} of them. The condition is "
+        "what the cell computes when the notebook runs; `make test` runs them all.",
+    ]
+    for name, notebook in notebooks.items():
+        claims = list(claims_of(notebook))
+        if not claims:
+            continue
+        lines += ["", f"## [{title_of(notebook)}](notebooks/{name}.ipynb)", ""]
+        lines += ["| claim | asserted | |", "|---|---|---|"]
+        for sentence, condition, cell_id in claims:
+            link = f"[cell](#{anchor_of(notebook, cell_id)})"
+            lines.append(f"| {in_table(sentence)} | `{in_table(condition)}` | {link} |")
+    return "\n".join(lines) + "\n"
+
+
+def in_table(text):
+    return text.replace("|", "\\|")
+
+
+def reference_page(room, title):
+    return f"# {title}\n\n```{{eval-rst}}\n.. automodule:: vaekit.{room}\n   :members:\n```\n"
+
+
+def reference_index():
+    pages = "\n".join(room for room in ROOMS)
+    return (
+        "# Reference\n\nOne page for each room of `vaekit`, made from its docstrings.\n\n"
+        f"```{{toctree}}\n:maxdepth: 1\n\n{pages}\n```\n"
+    )
+
+
+def measured_part_of_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    part = re.search(r"^## Measured\n(.*?)^## ", readme, flags=re.MULTILINE | re.DOTALL).group(1)
+    return part.replace("(docs/to_vae.md)", "(to_vae.md)").replace(
+        "(figures/speed.md)", "(speed.md)"
+    )
+
+
+def speed_page():
+    report = (ROOT / "figures" / "speed.md").read_text(encoding="utf-8")
+    return "# Speed beside the peers\n\n" + report.replace("](speed.png)", "](figures/speed.png)")
+
+
+def main(folder):
+    if folder.exists():
+        shutil.rmtree(folder)
+    shutil.copytree(ROOT / "docs" / "pages", folder)
+    shutil.copytree(ROOT / "docs" / "_static", folder / "_static")
+    pictures = shutil.ignore_patterns("*.md")
+    shutil.copytree(ROOT / "figures", folder / "figures", ignore=pictures)
+    shutil.copy(ROOT / "docs" / "conf.py", folder)
+    paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    notebooks = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    (folder / "notebooks").mkdir()
+    for name, notebook in notebooks.items():
+        text = json.dumps(with_anchors(notebook), ensure_ascii=False)
+        (folder / "notebooks" / f"{name}.ipynb").write_text(text, encoding="utf-8")
+    pages = {
+        "claims.md": claims_page(notebooks),
+        "reference/index.md": reference_index(),
+        "README_measured.md": measured_part_of_readme(),
+        "speed.md": speed_page(),
+    }
+    for room, title in ROOMS.items():
+        pages[f"reference/{room}.md"] = reference_page(room, title)
+    zoo = (ROOT / "docs" / "to_vae.md").read_text(encoding="utf-8")
+    pages["to_vae.md"] = re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"`\1`", zoo)
+    for name, text in pages.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
