@@ -137,6 +137,9 @@ def main(folder):
     for name, notebook in notebooks.items():
         text = json.dumps(with_anchors(notebook), ensure_ascii=False)
         (folder / "notebooks" / f"{name}.ipynb").write_text(text, encoding="utf-8")
+        for linked in re.findall(r"\]\(\.\./([^)#]+\.py)\)", text):
+            (folder / linked).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / linked, folder / linked)
     pages = {
         "claims.md": claims_page(notebooks),
         "reference/index.md": reference_index(),
