@@ -748,6 +748,117 @@ def code_structures(kinds, gradients=False, losses=None, title=None):
     return _set_title_and_layout(figure, title)
 
 
+# ---- inverses ----------------------------------------------------------------------------------
+
+
+def round_trips(panels, title=None):
+    """Where a code goes when it is decoded and encoded again, one panel for each network.
+
+    Args:
+        panels: dict from the name of a network to ``(codes, starts, ends)``, all in standard
+            deviations of the codes: codes of real images ``(n, 2)``; the codes that are decoded
+            ``(m, 2)``; what the encoder makes of the decoded ``(m, 2)``. An arrow leads from each
+            start to its end.
+        title: str, what is seen in the figure.
+    """
+    size = 4.2 * len(panels), 4.4
+    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
+    for axis, (name, arrays) in zip(axes[0], panels.items(), strict=True):
+        codes, starts, ends = (ops.convert_to_numpy(array) for array in arrays)
+        axis.scatter(*codes.T, s=4, color="0.7", linewidths=0, label="codes of real images")
+        axis.quiver(
+            *starts.T, *(ends - starts).T, angles="xy", scale_units="xy", scale=1,
+            color=_color(1), width=0.006, label="from z to its end",
+        )  # fmt: skip
+        axis.scatter(*starts.T, s=9, color=_color(0), label="codes z that are decoded")
+        # An arrow may be longer than the picture; all panels show the surroundings of the starts.
+        low, high = starts.min(axis=0), starts.max(axis=0)
+        room = 0.08 * (high - low).max()
+        axis.set(xlim=(low[0] - room, high[0] + room), xlabel="$z_1$ (standard deviations)")
+        axis.set(ylim=(low[1] - room, high[1] + room))
+        axis.set_title(name, fontsize=10)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("$z_2$ (standard deviations)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=9, loc="lower center", ncols=3)
+    _set_title_and_layout(figure, title)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    return figure
+
+
+def posteriors(panels, title=None):
+    """The posterior p(z | x) of single images, and the Gaussian q(z | x) that the encoder gives.
+
+    Args:
+        panels: dict from the title of a panel to ``(side, density, z_mean, sigma)``: ``(m,)``, the
+            values of both axes; ``(m, m)``, rows are :math:`z_2` and columns :math:`z_1`; mean and
+            standard deviation of q, two numbers each.
+        title: str, what is seen in the figure.
+    """
+    columns = math.ceil(len(panels) / 2)
+    figure, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 5.6), squeeze=False)
+    around = np.linspace(0, 2 * np.pi, 100)
+    circle = np.stack([np.cos(around), np.sin(around)])
+    for axis, (name, arrays) in zip(axes.flat, panels.items(), strict=False):
+        side, density, z_mean, sigma = (ops.convert_to_numpy(array) for array in arrays)
+        levels = np.array([0.01, 0.1, 0.3, 0.6, 1.0]) * density.max()
+        axis.contourf(side, side, density, levels=levels, cmap="Blues")
+        for deviations in (1, 2):
+            ellipse = z_mean[:, None] + deviations * sigma[:, None] * circle
+            axis.plot(*ellipse, color=_color(1), linewidth=1.5)
+        # Both distributions are in the picture, with three of their standard deviations.
+        share = density / density.sum()
+        shares = share.sum(axis=0), share.sum(axis=1)
+        mean = np.array([part @ side for part in shares])
+        deviation = np.sqrt([part @ (side - m) ** 2 for part, m in zip(shares, mean, strict=True)])
+        half = (abs(mean - z_mean) / 2 + 3 * np.maximum(deviation, sigma)).max()
+        middle = (mean + z_mean) / 2
+        axis.set(xlim=(middle[0] - half, middle[0] + half))
+        axis.set(ylim=(middle[1] - half, middle[1] + half), aspect="equal")
+        axis.set_title(name, fontsize=10)
+    for axis in axes[1]:
+        axis.set_xlabel("$z_1$")
+    for row in axes:
+        row[0].set_ylabel("$z_2$")
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    return _set_title_and_layout(figure, title)
+
+
+# ---- codes of one number, and tables of what codes keep ------------------------------------------
+
+
+def projections(points, labels, axes, title=None):
+    """Points in the plane with axes through the origin, and beside them the codes on each axis.
+
+    Args:
+        points: ``(n, 2)``.
+        labels: ``(n,)``, integers or names.
+        axes: dict from the name of an axis to its direction ``(2,)``; the code of a point is the
+            product of the two. Each gets a panel with a histogram for each label.
+        title: str, what is seen in the figure.
+
+    Source: notebooks/14_what_a_code_keeps.ipynb.
+    """
+    points, labels = np.asarray(points), np.asarray(labels)
+    size = 4.2 + 2.9 * len(axes), 3.4
+    figure, panels = plt.subplots(
+        1, 1 + len(axes), figsize=size, width_ratios=[1.4] + [1] * len(axes)
+    )
+    for k, label in enumerate(np.unique(labels)):
+        own = points[labels == label]
+        panels[0].scatter(own[:, 0], own[:, 1], s=6, color=_color(k), label=f"class {label}")
+    for style, (name, axis) in zip(_LINE_STYLES, axes.items(), strict=False):
+        panels[0].axline((0, 0), tuple(axis), color="black", linestyle=style, label=name)
+    panels[0].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    panels[0].legend(fontsize=8)
+    for panel, (name, axis) in zip(panels[1:], axes.items(), strict=True):
+        _draw_histograms(panel, points @ np.asarray(axis), labels)
+        panel.set(xlabel="code z", title=f"codes on {name}")
+        panel.title.set_fontsize(10)
+    return _set_title_and_layout(figure, title)
+
+
 # ---- what the figures are made of --------------------------------------------------------------
 
 
@@ -1067,113 +1178,3 @@ def _codes_between(a, b, steps, spherical):
         return t * np.sinc(t * omega / np.pi) / np.sinc(omega / np.pi)
 
     return weight(1 - t) * a + weight(t) * b
-
-
-# ---- notebook 12: inverses -----------------------------------------------------------------------
-
-
-def round_trips(panels, title=None):
-    """Where a code goes when it is decoded and encoded again, one panel for each network.
-
-    Args:
-        panels: dict from the name of a network to ``(codes, starts, ends)``, all in standard
-            deviations of the codes: codes of real images ``(n, 2)``; the codes that are decoded
-            ``(m, 2)``; what the encoder makes of the decoded ``(m, 2)``. An arrow leads from each
-            start to its end.
-        title: str, what is seen in the figure.
-    """
-    size = 4.2 * len(panels), 4.4
-    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
-    for axis, (name, arrays) in zip(axes[0], panels.items(), strict=True):
-        codes, starts, ends = (ops.convert_to_numpy(array) for array in arrays)
-        axis.scatter(*codes.T, s=4, color="0.7", linewidths=0, label="codes of real images")
-        axis.quiver(
-            *starts.T, *(ends - starts).T, angles="xy", scale_units="xy", scale=1,
-            color=_color(1), width=0.006, label="from z to its end",
-        )  # fmt: skip
-        axis.scatter(*starts.T, s=9, color=_color(0), label="codes z that are decoded")
-        # An arrow may be longer than the picture; all panels show the surroundings of the starts.
-        low, high = starts.min(axis=0), starts.max(axis=0)
-        room = 0.08 * (high - low).max()
-        axis.set(xlim=(low[0] - room, high[0] + room), xlabel="$z_1$ (standard deviations)")
-        axis.set(ylim=(low[1] - room, high[1] + room))
-        axis.set_title(name, fontsize=10)
-        axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("$z_2$ (standard deviations)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=9, loc="lower center", ncols=3)
-    _set_title_and_layout(figure, title)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
-    return figure
-
-
-def posteriors(panels, title=None):
-    """The posterior p(z | x) of single images, and the Gaussian q(z | x) that the encoder gives.
-
-    Args:
-        panels: dict from the title of a panel to ``(side, density, z_mean, sigma)``: ``(m,)``, the
-            values of both axes; ``(m, m)``, rows are :math:`z_2` and columns :math:`z_1`; mean and
-            standard deviation of q, two numbers each.
-        title: str, what is seen in the figure.
-    """
-    columns = math.ceil(len(panels) / 2)
-    _, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 5.6), squeeze=False)
-    around = np.linspace(0, 2 * np.pi, 100)
-    circle = np.stack([np.cos(around), np.sin(around)])
-    for axis, (name, arrays) in zip(axes.flat, panels.items(), strict=False):
-        side, density, z_mean, sigma = (ops.convert_to_numpy(array) for array in arrays)
-        levels = np.array([0.01, 0.1, 0.3, 0.6, 1.0]) * density.max()
-        axis.contourf(side, side, density, levels=levels, cmap="Blues")
-        for deviations in (1, 2):
-            ellipse = z_mean[:, None] + deviations * sigma[:, None] * circle
-            axis.plot(*ellipse, color=_color(1), linewidth=1.5)
-        # Both distributions are in the picture, with three of their standard deviations.
-        share = density / density.sum()
-        shares = share.sum(axis=0), share.sum(axis=1)
-        mean = np.array([part @ side for part in shares])
-        deviation = np.sqrt([part @ (side - m) ** 2 for part, m in zip(shares, mean, strict=True)])
-        half = (abs(mean - z_mean) / 2 + 3 * np.maximum(deviation, sigma)).max()
-        middle = (mean + z_mean) / 2
-        axis.set(xlim=(middle[0] - half, middle[0] + half))
-        axis.set(ylim=(middle[1] - half, middle[1] + half), aspect="equal")
-        axis.set_title(name, fontsize=10)
-    for axis in axes[1]:
-        axis.set_xlabel("$z_1$")
-    for row in axes:
-        row[0].set_ylabel("$z_2$")
-    for axis in axes.flat[len(panels) :]:
-        axis.axis("off")
-
-
-# ---- codes of one number, and tables of what codes keep ------------------------------------------
-
-
-def projections(points, labels, axes, title=None):
-    """Points in the plane with axes through the origin, and beside them the codes on each axis.
-
-    Args:
-        points: ``(n, 2)``.
-        labels: ``(n,)``, integers or names.
-        axes: dict from the name of an axis to its direction ``(2,)``; the code of a point is the
-            product of the two. Each gets a panel with a histogram for each label.
-        title: str, what is seen in the figure.
-
-    Source: notebooks/14_what_a_code_keeps.ipynb.
-    """
-    points, labels = np.asarray(points), np.asarray(labels)
-    size = 4.2 + 2.9 * len(axes), 3.4
-    figure, panels = plt.subplots(
-        1, 1 + len(axes), figsize=size, width_ratios=[1.4] + [1] * len(axes)
-    )
-    for k, label in enumerate(np.unique(labels)):
-        own = points[labels == label]
-        panels[0].scatter(own[:, 0], own[:, 1], s=6, color=_color(k), label=f"class {label}")
-    for style, (name, axis) in zip(_LINE_STYLES, axes.items(), strict=False):
-        panels[0].axline((0, 0), tuple(axis), color="black", linestyle=style, label=name)
-    panels[0].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
-    panels[0].legend(fontsize=8)
-    for panel, (name, axis) in zip(panels[1:], axes.items(), strict=True):
-        _draw_histograms(panel, points @ np.asarray(axis), labels)
-        panel.set(xlabel="code z", title=f"codes on {name}")
-        panel.title.set_fontsize(10)
-    return _set_title_and_layout(figure, title)
