@@ -63,7 +63,7 @@ check-notebook: .venv/ready
 
 docs: .venv/ready .venv-docs/ready
 	$(BIN)/python tools/site_source.py docs/_build/source
-	PYTHONPATH=tools PROJECT_ROOT="$(CURDIR)" .venv-docs/bin/sphinx-build -q -W --keep-going -b html docs/_build/source docs/_build/html
+	.venv-docs/bin/sphinx-build -q -W --keep-going -c docs -b html docs/_build/source docs/_build/html
 	@echo "Open docs/_build/html/index.html in a browser."
 
 # Nothing else should run meanwhile.

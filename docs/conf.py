@@ -1,13 +1,12 @@
 """How Sphinx builds the site: `make docs` calls it on the folder of tools/site_source.py."""
 
-import os
 import re
 import sys
 from pathlib import Path
 
-ROOT = Path(os.environ["PROJECT_ROOT"])
+ROOT = Path(__file__).resolve().parent.parent
 # The reference imports vaekit: TensorFlow, Keras and Matplotlib are those of the course.
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 sys.path.extend(map(str, (ROOT / ".venv").glob("lib/python*/site-packages")))
 
 project = "From an autoencoder to a VAE, in Keras"
@@ -21,7 +20,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_image_options = {"align": "center"}
 myst_enable_extensions = ["amsmath", "dollarmath"]
-# JupyterLab makes "#Symbols-of-the-course" of a heading; Sphinx the same, with small letters.
+# The anchors of headings are those that JupyterLab makes: "#Symbols-of-the-course".
 myst_heading_anchors = 3
 myst_heading_slug_func = "site_source.slug_of_heading"
 

@@ -1,5 +1,6 @@
 """What the site is built from: every claim is on the page of claims, with a link to its cell."""
 
+import json
 import re
 import subprocess
 import sys
@@ -41,8 +42,6 @@ def test_every_link_of_a_claim_leads_to_one_anchor(site):
 
 
 def test_the_notebooks_of_the_site_are_the_stored_ones_and_anchors(site):
-    import json
-
     for name in NAMES:
         built = json.loads((site / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
         own = [cell for cell in built["cells"] if not cell["id"].startswith("anchor-")]

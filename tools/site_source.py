@@ -46,10 +46,14 @@ def title_of(notebook):
     ).strip()
 
 
+def is_claim(cell):
+    return "claim" in cell["metadata"].get("tags", [])
+
+
 def claims_of(notebook):
     """(sentence, condition, id of the cell) of each claim, in the order of reading."""
     for cell in notebook["cells"]:
-        if "claim" in cell["metadata"].get("tags", []):
+        if is_claim(cell):
             source = "".join(cell["source"])
             comment = re.match(r"(?:#.*\n)+", source).group()
             sentence = " ".join(line.lstrip("# ") for line in comment.splitlines())
@@ -61,7 +65,7 @@ def with_anchors(notebook):
     """The notebook with an anchor in front of each claim, for the page of claims to link."""
     cells = []
     for cell in notebook["cells"]:
-        if "claim" in cell["metadata"].get("tags", []):
+        if is_claim(cell):
             anchor = {"cell_type": "markdown", "id": f"anchor-{cell['id']}"[:64], "metadata": {}}
             cells.append({**anchor, "source": [f"({anchor_of(notebook, cell['id'])})=\n"]})
         cells.append(cell)
@@ -75,20 +79,20 @@ def anchor_of(notebook, cell_id):
 
 def claims_page(notebooks):
     """The page with a table of claims for each notebook."""
-    counts = sum(len(list(claims_of(notebook))) for notebook in notebooks.values())
+    claims = {name: list(claims_of(notebook)) for name, notebook in notebooks.items()}
+    count = sum(map(len, claims.values()))
     lines = [
         "# Claims",
         "",
-        f"Every statement of the course that a cell asserts: {counts} of them. The condition is "
+        f"Every statement of the course that a cell asserts: {count} of them. The condition is "
         "what the cell computes when the notebook runs; `make test` runs them all.",
     ]
     for name, notebook in notebooks.items():
-        claims = list(claims_of(notebook))
-        if not claims:
+        if not claims[name]:
             continue
         lines += ["", f"## [{title_of(notebook)}](notebooks/{name}.ipynb)", ""]
         lines += ["| claim | asserted | |", "|---|---|---|"]
-        for sentence, condition, cell_id in claims:
+        for sentence, condition, cell_id in claims[name]:
             link = f"[cell](#{anchor_of(notebook, cell_id)})"
             lines.append(f"| {in_table(sentence)} | `{in_table(condition)}` | {link} |")
     return "\n".join(lines) + "\n"
@@ -103,7 +107,7 @@ def reference_page(room, title):
 
 
 def reference_index():
-    pages = "\n".join(room for room in ROOMS)
+    pages = "\n".join(ROOMS)
     return (
         "# Reference\n\nOne page for each room of `vaekit`, made from its docstrings.\n\n"
         f"```{{toctree}}\n:maxdepth: 1\n\n{pages}\n```\n"
@@ -127,10 +131,8 @@ def main(folder):
     if folder.exists():
         shutil.rmtree(folder)
     shutil.copytree(ROOT / "docs" / "pages", folder)
-    shutil.copytree(ROOT / "docs" / "_static", folder / "_static")
     pictures = shutil.ignore_patterns("*.md")
     shutil.copytree(ROOT / "figures", folder / "figures", ignore=pictures)
-    shutil.copy(ROOT / "docs" / "conf.py", folder)
     paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
     notebooks = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     (folder / "notebooks").mkdir()

@@ -825,7 +825,7 @@ def posteriors(panels, title=None):
     return _set_title_and_layout(figure, title)
 
 
-# ---- codes of one number, and tables of what codes keep ------------------------------------------
+# ---- axes that codes are read off --------------------------------------------------------------
 
 
 def projections(points, labels, axes, title=None):

@@ -40,13 +40,14 @@ def serialize_pair(encoder, decoder):
     """
     encoder = keras.saving.serialize_keras_object(encoder)
     decoder = keras.saving.serialize_keras_object(decoder)
-    ids = [c["shared_object_id"] for c in layer_configs(decoder) if "shared_object_id" in c]
-    of_encoder = {layer["config"]["name"]: layer for layer in layer_configs(encoder)}
-    for layer in layer_configs(decoder):
-        shared_id = layer.get("shared_object_id")
-        other = of_encoder.get(layer["config"]["name"], {"class_name": None})
-        if ids.count(shared_id) == 1 and other["class_name"] == layer["class_name"]:
-            other["shared_object_id"] = shared_id
+    of_encoder = {(c["class_name"], c["config"]["name"]): c for c in layer_configs(encoder)}
+    shared = [config for config in layer_configs(decoder) if "shared_object_id" in config]
+    ids = [config["shared_object_id"] for config in shared]
+    for shared_id, config in zip(ids, shared, strict=True):
+        partner = of_encoder.get((config["class_name"], config["config"]["name"]))
+        # An id that comes twice has its partner in the decoder itself.
+        if partner and ids.count(shared_id) == 1:
+            partner["shared_object_id"] = shared_id
     return encoder, decoder
 
 

@@ -71,7 +71,7 @@ class TiedDense(keras.layers.Layer):
         self.kernel = self.tied_to.kernel
         self.bias = None
         if self.use_bias:
-            inputs = self.tied_to.kernel.shape[0]
+            inputs = self.kernel.shape[0]
             self.bias = self.add_weight(name="bias", shape=(inputs,), initializer="zeros")
 
     def call(self, inputs):
