@@ -18,7 +18,7 @@ help:
 	@echo "make test            run the unit tests, the doctests and every notebook"
 	@echo "make check           the same without running the notebooks, and lint: a minute or two"
 	@echo "make test-backends   run the tests of vaekit on JAX and on PyTorch"
-	@echo "make notebooks       execute the notebooks in place, refresh outputs and figures"
+	@echo "make notebooks       execute the notebooks in place, refresh outputs, figures and claims"
 	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   all tests of one, and run it"
 	@echo "make docs            build the site in docs/_build/html from the stored notebooks"
 	@echo "make bench           train beside the peers, in turns (MNIST=mnist.npz; 15 minutes)"
@@ -52,6 +52,7 @@ notebooks: .venv/ready
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False $(NB)
 	$(BIN)/nbstripout --keep-output --keep-count --keep-id --extra-keys "$(SCRUB)" $(NB)
 	$(BIN)/python tools/extract_figures.py $(NB)
+	$(BIN)/python -m tools.measure_claims $(NB)
 
 # Cells that leave Python pass when they run; the tests in tests/notebooks find them. pytest selects
 # by the notebook's name: "01_autoencoder or 02_why_not_generate".

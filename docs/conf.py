@@ -13,7 +13,6 @@ project = "From an autoencoder to a VAE, in Keras"
 author = "the vaekit developers"
 html_title = "From an autoencoder to a VAE"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["README_measured.md"]
 
 # The notebooks are shown as they are stored: the tests execute them.
 nb_execution_mode = "off"

@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.fresh_process import ROOT
 from tests.notebooks.sketches import NOTEBOOKS, cells, claim_cells
+from tools import measure_claims
+from tools.site_source import condition_of
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
@@ -30,6 +33,35 @@ def test_every_claim_of_every_notebook_is_on_the_page(site):
         for cell in claim_cells(name):
             first = cell["source"].splitlines()[0].removeprefix("# Claim: ")
             assert first.replace("|", "\\|") in page
+
+
+def test_measured_values_belong_to_the_claims_as_they_stand():
+    """A claim that was changed since has to be measured again: make notebooks."""
+    measured = json.loads((ROOT / "docs" / "claims.json").read_text(encoding="utf-8"))
+    assert sorted(measured) == NAMES
+    for name in NAMES:
+        asserted = {cell_id: entry["asserted"] for cell_id, entry in measured[name].items()}
+        assert asserted == {cell["id"]: condition_of(cell) for cell in claim_cells(name)}
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("error < 0.5", "0.313 < 0.5"),
+        ("0.1 < error < 0.5", "0.1 < 0.313 < 0.5"),
+        ("count == 1234", "1,234 = 1,234"),
+        ("'KL' in 'the KL loss'", "KL in the KL loss"),
+        ("np.isclose(error, 1 / 3.2, atol=0.1)", "0.31297 ≈ 0.3125"),
+        ("np.allclose([1.0, 2.0], [1.0, 2.5], atol=1)", "largest difference 0.5"),
+        ("np.array([2.0]) > 1", "2 > 1"),
+        ("np.ones(3) is not None", None),
+        ("all([error < 1])", None),
+    ],
+)
+def test_measured_value_of_a_claim(condition, expected):
+    namespace = {"np": np, "error": 0.31297, "count": 1234}
+    exec(measure_claims.DEFINITIONS, namespace)
+    assert eval(measure_claims.measurement(condition), namespace) == expected
 
 
 def test_every_link_of_a_claim_leads_to_one_anchor(site):

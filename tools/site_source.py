@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# What each claim compared when its notebook last ran; tools/measure_claims writes it.
+CLAIMS = ROOT / "docs" / "claims.json"
 # The rooms of vaekit in the order in which a reader meets them, and what each answers.
 ROOMS = {
     "models": "The VAE: call, the loss, one step",
@@ -50,15 +52,20 @@ def is_claim(cell):
     return "claim" in cell["metadata"].get("tags", [])
 
 
+def condition_of(cell):
+    """What the one assert of a claim asserts, as text."""
+    tree = ast.parse("".join(cell["source"]))
+    (asserted,) = (node.test for node in ast.walk(tree) if isinstance(node, ast.Assert))
+    return ast.unparse(asserted)
+
+
 def claims_of(notebook):
     """(sentence, condition, id of the cell) of each claim, in the order of reading."""
     for cell in notebook["cells"]:
         if is_claim(cell):
-            source = "".join(cell["source"])
-            comment = re.match(r"(?:#.*\n)+", source).group()
+            comment = re.match(r"(?:#.*\n)+", "".join(cell["source"])).group()
             sentence = " ".join(line.lstrip("# ") for line in comment.splitlines())
-            asserts = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Assert)]
-            yield sentence.removeprefix("Claim: "), ast.unparse(asserts[0].test), cell["id"]
+            yield sentence.removeprefix("Claim: "), condition_of(cell), cell["id"]
 
 
 def with_anchors(notebook):
@@ -80,21 +87,24 @@ def anchor_of(notebook, cell_id):
 def claims_page(notebooks):
     """The page with a table of claims for each notebook."""
     claims = {name: list(claims_of(notebook)) for name, notebook in notebooks.items()}
+    measured = json.loads(CLAIMS.read_text(encoding="utf-8"))
     count = sum(map(len, claims.values()))
     lines = [
         "# Claims",
         "",
         f"Every statement of the course that a cell asserts: {count} of them. The condition is "
-        "what the cell computes when the notebook runs; `make test` runs them all.",
+        "what the cell computes when the notebook runs, and beside it stands what it compared, "
+        "rounded; where no number says it, the column is empty. `make test` runs them all.",
     ]
     for name, notebook in notebooks.items():
         if not claims[name]:
             continue
         lines += ["", f"## [{title_of(notebook)}](notebooks/{name}.ipynb)", ""]
-        lines += ["| claim | asserted | |", "|---|---|---|"]
+        lines += ["| claim | asserted | measured | |", "|---|---|---|---|"]
         for sentence, condition, cell_id in claims[name]:
             link = f"[cell](#{anchor_of(notebook, cell_id)})"
-            lines.append(f"| {in_table(sentence)} | `{in_table(condition)}` | {link} |")
+            value = in_table(measured[name][cell_id]["measured"] or "")
+            lines.append(f"| {in_table(sentence)} | `{in_table(condition)}` | {value} | {link} |")
     return "\n".join(lines) + "\n"
 
 
@@ -114,11 +124,11 @@ def reference_index():
     )
 
 
-def measured_part_of_readme():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    part = re.search(r"^## Measured\n(.*?)^## ", readme, flags=re.MULTILINE | re.DOTALL).group(1)
-    return part.replace("(docs/to_vae.md)", "(to_vae.md)").replace(
-        "(figures/speed.md)", "(speed.md)"
+def measurements_page():
+    """The page of docs/pages, whose links lead to files there, with links to pages of the site."""
+    page = (ROOT / "docs" / "pages" / "measurements.md").read_text(encoding="utf-8")
+    return page.replace("](../to_vae.md)", "](to_vae.md)").replace(
+        "](../../figures/speed.md)", "](speed.md)"
     )
 
 
@@ -145,7 +155,7 @@ def main(folder):
     pages = {
         "claims.md": claims_page(notebooks),
         "reference/index.md": reference_index(),
-        "README_measured.md": measured_part_of_readme(),
+        "measurements.md": measurements_page(),
         "speed.md": speed_page(),
     }
     for room, title in ROOMS.items():
