@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL = 3
 export TF_ENABLE_ONEDNN_OPTS = 0
 UNTUNED := env -u TF_ENABLE_ONEDNN_OPTS
 
-.PHONY: lab test check test-backends notebooks check-notebook docs bench bench-quality lint lock help
+.PHONY: lab test check test-backends notebooks check-notebook docs test-browser bench bench-quality lint lock help
 
 help:
 	@echo "make lab             open the course in JupyterLab (ARGS=... is passed on)"
@@ -21,6 +21,7 @@ help:
 	@echo "make notebooks       execute the notebooks in place, refresh outputs, figures and claims"
 	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   all tests of one, and run it"
 	@echo "make docs            build the site in docs/_build/html from the stored notebooks"
+	@echo "make test-browser    open the site, and JupyterLab, in a real browser (needs Chromium)"
 	@echo "make bench           train beside the peers, in turns (MNIST=mnist.npz; 15 minutes)"
 	@echo "make bench-quality   reproduce the numbers of a public homework on full MNIST (MNIST=mnist.npz)"
 	@echo "make lint            check the code and the notebooks with ruff"
@@ -62,10 +63,22 @@ check-notebook: .venv/ready
 .venv-docs/ready: docs/requirements.lock tools/make_venv.py
 	@python3 tools/make_venv.py docs
 
-docs: .venv/ready .venv-docs/ready
+EXPLORER := docs/_build/explorer/explorer-data.js
+$(EXPLORER): tools/explorer_models.py .venv/ready
+	@echo "Training the six networks of the explorer: once, about two minutes."
+	$(BIN)/python tools/explorer_models.py $@
+
+docs: .venv/ready .venv-docs/ready $(EXPLORER)
 	$(BIN)/python tools/site_source.py docs/_build/source
 	.venv-docs/bin/sphinx-build -q -W --keep-going -c docs -b html docs/_build/source docs/_build/html
 	@echo "Open docs/_build/html/index.html in a browser."
+
+.venv-browser/ready: tests/browser/requirements.lock tools/make_venv.py
+	@python3 tools/make_venv.py browser
+
+# COURSE_NOTEBOOKS="01_autoencoder 09_latent_space", or all, are run in JupyterLab.
+test-browser: docs .venv-browser/ready
+	.venv-browser/bin/python -m pytest -c tests/browser/pytest.ini --rootdir tests/browser tests/browser
 
 # Nothing else should run meanwhile.
 bench: .venv/ready .venv-bench/ready
@@ -81,3 +94,4 @@ lint: .venv/ready
 lock: .venv/ready
 	$(BIN)/uv pip compile pyproject.toml --extra course --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 	$(BIN)/uv pip compile docs/requirements.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file docs/requirements.lock
+	$(BIN)/uv pip compile tests/browser/requirements.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file tests/browser/requirements.lock

@@ -24,7 +24,7 @@ myst_heading_anchors = 3
 myst_heading_slug_func = "site_source.slug_of_heading"
 
 html_theme = "furo"
-html_static_path = ["_static"]
+html_static_path = ["_static", "explorer", "_build/explorer"]
 html_css_files = ["course.css"]
 html_copy_source = False
 html_show_sourcelink = False

@@ -4,6 +4,9 @@ import keras
 import matplotlib
 import pytest
 
+# A browser's tests have an environment of their own: make test-browser.
+collect_ignore = ["browser"]
+
 matplotlib.use("Agg")  # not MPLBACKEND, which the notebooks' kernels would inherit
 
 
