@@ -110,9 +110,8 @@ def toy_namespace(**shares):
     return {"drawn_places": drawn_places, "places": drawn_places["data"]}
 
 
-def runs(mean_of_run_3):
-    codes = {1: np.zeros((2, 2)), 3: np.full((2, 2), [mean_of_run_3, 0.0])}
-    return {"run_codes": codes, "run_spreads": {1: 18, 3: 15}}
+def runs(distance):
+    return {"distance_of_means": distance, "run_spreads": {1: 18, 3: 15}}
 
 
 def split(inside, beyond, excess=0.79):
@@ -123,12 +122,16 @@ def split(inside, beyond, excess=0.79):
 CASES = {
     "claim-toy-copies": ({"copy_errors": {"A": 0, "C": 1e-15}}, {"copy_errors": {"A": 0, "C": 1}}),
     "claim-toy-a": (toy_namespace(), toy_namespace(a_in_gap=0.3)),
-    "claim-toy-b": (toy_namespace(), toy_namespace(b_right=0.0001)),
+    "claim-toy-b": (toy_namespace(), toy_namespace(b_right=0.01)),
     "claim-toy-c": (toy_namespace(), toy_namespace(c_left=0.4)),
     "claim-network": ({"test_loss": 153}, {"test_loss": 2 * 153}),
     "claim-blank": (
         {"blank_to_digits": 4.23, "test_to_digits": 4.91},
         {"blank_to_digits": 4.91, "test_to_digits": 4.23},
+    ),
+    "claim-blurred": (
+        {"blurred_to_digits": 4.53, "test_to_digits": 4.91},
+        {"blurred_to_digits": 5.20, "test_to_digits": 4.91},
     ),
     "claim-box-fooled": (
         {"draws_to_digits": {"bounding box": 3.6}, "copies_to_digits": 4.29},
@@ -146,6 +149,7 @@ CASES = {
         {"times_invented": {"one Gaussian": 3.4}},
         {"times_invented": {"one Gaussian": 1.6}},
     ),
+    "claim-blank-invented": ({"blank_invented": 28}, {"blank_invented": 0.9}),
     "claim-foreign-beyond": ({"foreign_beyond": 0.75}, {"foreign_beyond": 0.35}),
     "claim-foreign-inside": ({"foreign_inside": 0.10}, {"foreign_inside": 0.75}),
     "claim-excess": (
@@ -160,11 +164,16 @@ CASES = {
         {"splits": {"one Gaussian": split(1.6, 15)}},
         {"splits": {"one Gaussian": split(3.2, 14)}},
     ),
+    "claim-far-pixels": (
+        {"dark_share": {"inside": 0.0002, "beyond": 0.055}},
+        {"dark_share": {"inside": 0.03, "beyond": 0.055}},
+    ),
     "claim-ways": ({"ways_with_foreign": 5}, {"ways_with_foreign": 40}),
     "claim-steep": (
         {"change_at_draws": 2.0, "change_at_test": 0.8},
         {"change_at_draws": 1.1, "change_at_test": 1.0},
     ),
+    "claim-thin": ({"excess_on_the_right": 0.85}, {"excess_on_the_right": 0.48}),
     "claim-labels": (
         {"label_shares": np.array([0.56, 0.23, 0.16, 0.05])},
         {"label_shares": np.full(10, 0.1)},
