@@ -79,6 +79,13 @@ def test_no_diagonal_q_beats_the_best_one(model):
         assert np.all(other > reconstruction + kl)
 
 
+def test_gap_of_best_q_is_what_the_best_q_leaves_for_every_x(model):
+    x, _, _, W, b, s = model
+    log_p, reconstruction, kl = with_best_q(x, W, b, s)
+    gap = take("gap_of_best_q")(W, s)
+    np.testing.assert_allclose(log_p + reconstruction + kl, gap, rtol=0, atol=1e-9)
+
+
 def test_log_evidence_obeys_bayes_rule(model):
     x, z, _, W, b, s = model
     log_p = take("log_evidence")(x, W, b, s)
