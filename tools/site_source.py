@@ -148,6 +148,7 @@ def main(folder):
     (folder / "notebooks").mkdir()
     for name, notebook in notebooks.items():
         text = json.dumps(with_anchors(notebook), ensure_ascii=False)
+        text = text.replace("](../docs/pages/", "](../")
         (folder / "notebooks" / f"{name}.ipynb").write_text(text, encoding="utf-8")
         for linked in re.findall(r"\]\(\.\./([^)#]+\.py)\)", text):
             (folder / linked).parent.mkdir(exist_ok=True)

@@ -127,8 +127,9 @@ class Pane {
     this.digit = element("canvas", { width: 28, height: 28, class: "digit", role: "img" });
     this.heading = element("h3", {});
     this.readout = element("p", { class: "readout", "aria-live": "polite" });
+    this.end = element("button", { type: "button" }, "Take this digit as an end of a path");
     this.strip = element("div", { class: "strip" });
-    this.box = element("section", { class: "pane" }, this.heading, this.plane, element("div", { class: "beside" }, this.digit, this.readout), this.strip);
+    this.box = element("section", { class: "pane" }, this.heading, this.plane, element("div", { class: "beside" }, this.digit, element("div", {}, this.readout, this.end)), this.strip);
     this.dots = [];
     this.line = null;
     this.show(network);
@@ -260,6 +261,7 @@ class Pane {
     this.plane.addEventListener("pointermove", follow);
     this.plane.addEventListener("pointerdown", follow);
     this.plane.addEventListener("dblclick", () => this.chooseEnd());
+    this.end.addEventListener("click", () => this.chooseEnd());
     this.plane.addEventListener("keydown", (event) => {
       const step = this.window.side / 50;
       const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowDown: [0, -step], ArrowUp: [0, step] };
