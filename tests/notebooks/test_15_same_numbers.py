@@ -16,7 +16,15 @@ NOTEBOOK = "15_same_numbers"
 
 
 def take(name, **names):
-    common = {"np": np, "tf": tf, "keras": keras, "layers": layers, "vaekit": vaekit}
+    common = {
+        "np": np,
+        "tf": tf,
+        "keras": keras,
+        "layers": layers,
+        "vaekit": vaekit,
+        "BATCH": 100,
+        "RECORD": 785,
+    }
     return definition(NOTEBOOK, name, {**common, **names})
 
 
@@ -77,6 +85,34 @@ def test_the_stored_numbers_of_jax_are_of_one_two_and_two_devices():
     assert [result["devices"] for result in stored.values()] == [1, 2, 2]
 
 
+class InBlocks(vaekit.training.BlockTraining, keras.Sequential):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("model_class", "epochs_begun"), [(keras.Sequential, [0, 1, 2, 3, 4]), (InBlocks, [3, 4])]
+)
+def test_without_its_metadata_only_vaekit_finds_the_epoch_of_a_backup(
+    model_class, epochs_begun, tmp_path
+):
+    x = np.linspace(0, 1, 20, dtype="float32").reshape(20, 1)
+
+    def train(epochs):
+        begun = []
+        model = model_class([keras.Input((1,)), layers.Dense(1)])
+        model.compile("sgd", "mse")
+        keep = keras.callbacks.BackupAndRestore(
+            tmp_path / "backup", double_checkpoint=True, delete_checkpoint=False
+        )
+        note = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: begun.append(epoch))
+        model.fit(x, x, batch_size=5, epochs=epochs, verbose=0, callbacks=[keep, note])
+        return begun
+
+    train(epochs=3)
+    (tmp_path / "backup" / "training_metadata.json").unlink()
+    assert train(epochs=5) == epochs_begun
+
+
 # ---- the usual wrong answers of the exercises --------------------------------------------------
 
 
@@ -89,6 +125,7 @@ def test_exercise_1_wants_float32_and_the_label():
     ("right", "wrong"),
     [
         (", cycle_length=len(files)", ", cycle_length=1"),
+        ("shuffle(100)", "shuffle(1_000)"),
         (" / 255", ""),
         ("count // 50", "count // 100"),
         ("batch(50)", "batch(100)"),
