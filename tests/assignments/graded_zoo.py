@@ -13,9 +13,9 @@ The id of each cell of nbgrader is its ``grade_id``, and both are one of these:
   arguments with shapes, and what it returns. The solution stands between ``### BEGIN SOLUTION``
   and ``### END SOLUTION``; the ``def`` line and the docstring stand before and are released.
 * ``test-1a``: code, locked, with marks. A solution cell has one test cell. Its first line is
-  ``# Task 1a, 3 marks: notebook 01, section "The loss as a heading"``; a sentence about a crash
-  or a hang takes the place in the course from there. The visible check comes first; the hidden
-  ones stand between ``### BEGIN HIDDEN TESTS`` and ``### END HIDDEN TESTS``.
+  ``# Task 1a, 3 marks: notebook 01, section "The heading as it stands there"``: the feedback
+  adds "see notebook 01, ..." to each sentence. The visible check comes first; the hidden ones
+  stand between ``### BEGIN HIDDEN TESTS`` and ``### END HIDDEN TESTS``.
 * ``text-4``: markdown, marked by hand. Its model answer stands between the marks of a solution.
 
 Other cells are markdown with a name as id (``title``, ``task-1``), without nbgrader's metadata.
@@ -27,9 +27,9 @@ A set has 20 marks, those of the text included. A test cell
 * turns an answer into numbers first: ``came = np.asarray(answer, "float64")``. Then it asserts
   the shape, and then the values: NaN must fail, so write ``assert error < limit``, never
   ``assert not error > limit``;
-* has one sentence in each assert: what was expected, what came, where it stands in the course.
-  The sentence never names the cure ("the factor 1/2 is missing"). An exception, a hang and a
-  missing name need no assert: `assignments/grading_steps.py` makes a sentence of each.
+* has one sentence in each assert, without a full stop: "Expected ..., but ... came". It never
+  names the cure ("the factor 1/2 is missing"). An exception, a hang and a missing name need no
+  assert: `assignments/grading_steps.py` makes a sentence of each.
 
 The zoo of a set: tests/assignments/test_psN.py
 -----------------------------------------------
@@ -48,7 +48,7 @@ The zoo of a set: tests/assignments/test_psN.py
 
 The test file then reads::
 
-    graded = graded_zoo("psN", SUBMISSIONS)
+    graded = graded_zoo("psN", SUBMISSIONS)  # a fixture
 
     @pytest.mark.parametrize("name", SUBMISSIONS)
     def test_a_submission_gets_its_marks_and_a_sentence_for_each_lost(graded, name):
@@ -64,3 +64,198 @@ The same is done to the source. Then `tools/grade_assignments.py` grades this on
 hangs, gives the marks and writes the feedback. A submission that changes a module in place would
 be seen by the next ones: do not write such a one.
 """
+
+import copy
+import html
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ASSIGNMENTS = ROOT / "assignments"
+TEACHER = ROOT / ".venv-teacher" / "bin" / "python"
+GRADER = Path(__file__).with_name("grade_zoo.py")
+
+REMEMBER = "names_of_setup = dict(globals())"
+FORGET = """
+for name in list(globals()):
+    if name not in names_of_setup and not name.startswith("_") and name != "names_of_setup":
+        del globals()[name]
+globals().update(names_of_setup)
+"""
+
+
+@dataclass
+class Submission:
+    """What a student hands in, and what it must get: the module's docstring explains each."""
+
+    cells: dict
+    loses: tuple = ()
+    says: str = ""
+    seconds: int | None = None
+    leaves_out: tuple = field(default=())
+
+
+def cells_of(problem_set, step="source"):
+    """The cells of a source or a release, as a dict of id -> cell with its source as one string."""
+    path = ASSIGNMENTS / step / problem_set / f"{problem_set}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return {cell["id"]: {**cell, "source": "".join(cell["source"])} for cell in cells}
+
+
+def solution(problem_set, cell_id):
+    """The solution that stands in the source, without nbgrader's marks."""
+    lines = cells_of(problem_set)[cell_id]["source"].splitlines()
+    return "\n".join(line for line in lines if "# BEGIN" not in line and "# END" not in line)
+
+
+def edited(problem_set, cell_id, old, new):
+    """The solution of the source with one mistake, as a dict for ``Submission``."""
+    right = solution(problem_set, cell_id)
+    assert right.count(old) == 1, f"expected {old!r} once in {cell_id}, but see:\n{right}"
+    return {cell_id: right.replace(old, new)}
+
+
+def hidden_lines(problem_set):
+    """The lines of a set that a student must not see, as far as they cannot stand elsewhere."""
+    lines, shown = set(), set()
+    for cell in cells_of(problem_set).values():
+        if is_role(cell["id"], "test"):
+            before, _, rest = cell["source"].partition("### BEGIN HIDDEN TESTS\n")
+            hidden, _, after = rest.partition("### END HIDDEN TESTS")
+            lines.update(line.strip() for line in hidden.splitlines())
+            shown.update(line.strip() for line in (before + after).splitlines())
+    return {line for line in lines - shown if len(line) > 15}
+
+
+def is_role(cell_id, *roles):
+    return cell_id.split("-")[0] in roles
+
+
+def plain_cell(cell_id, source):
+    return {
+        "cell_type": "code", "execution_count": None, "id": cell_id, "metadata": {},
+        "outputs": [], "source": source,
+    }  # fmt: skip
+
+
+def numbered(cell, number):
+    """A copy of a cell for one submission, with the submission's number behind its ids."""
+    cell = copy.deepcopy(cell)
+    cell["id"] += f"--{number:02d}"
+    cell["metadata"]["nbgrader"]["grade_id"] = cell["id"]
+    return cell
+
+
+def many_in_one(problem_set, step, submissions, as_submitted):
+    """One notebook that carries all submissions; with the students' sources if as_submitted."""
+    cells = cells_of(problem_set, step)
+    together = [cells["setup"], plain_cell("remember", REMEMBER)]
+    for number, submission in enumerate(submissions.values()):
+        together.append(plain_cell(f"forget--{number:02d}", FORGET))
+        for cell_id, cell in cells.items():
+            if not is_role(cell_id, "solution", "test", "text"):
+                continue
+            if cell_id in submission.leaves_out:
+                continue
+            cell = numbered(cell, number)
+            if as_submitted and cell_id in submission.cells:
+                cell["source"] = submission.cells[cell_id]
+            elif as_submitted and is_role(cell_id, "solution"):
+                cell["source"] = solution(problem_set, cell_id)
+            if cell["source"] is not None:
+                together.append(cell)
+    path = ASSIGNMENTS / step / problem_set / f"{problem_set}.ipynb"
+    return {**json.loads(path.read_text(encoding="utf-8")), "cells": together}
+
+
+def write(notebook, path):
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+
+
+def run_by_teacher(command):
+    """Runs a Python file in .venv-teacher; returns what subprocess.run does."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Compiling nbgrader's files takes ten seconds: Python may keep them for the next run.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return subprocess.run(
+        [TEACHER, *command], cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+class GradedZoo:
+    """The marks and sentences that nbgrader gave to each submission of a zoo."""
+
+    def __init__(self, problem_set, submissions, folder):
+        self.problem_set = problem_set
+        self.submissions = submissions
+        file = f"{problem_set}.ipynb"
+        unknown = {cell_id for one in submissions.values() for cell_id in one.cells}
+        unknown -= set(cells_of(problem_set))
+        assert not unknown, f"cells of submissions that the source does not have: {unknown}"
+        source = many_in_one(problem_set, "source", submissions, as_submitted=False)
+        write(source, folder / "source" / problem_set / file)
+        submitted = many_in_one(problem_set, "release", submissions, as_submitted=True)
+        write(submitted, folder / "submitted" / "zoo" / file)
+        limits = {
+            f"--{number:02d}": submission.seconds
+            for number, submission in enumerate(submissions.values())
+            if submission.seconds
+        }
+        (folder / "limits.json").write_text(json.dumps(limits))
+        done = run_by_teacher([GRADER, folder, sys.executable])
+        assert done.returncode == 0, done.stdout
+        self.printed = done.stdout
+        rows = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+        self.rows = {row["task"]: row for row in rows}
+        self.feedback = (folder / f"feedback/zoo/{problem_set}/{file[:-6]}.html").read_text("utf-8")
+
+    def rows_of(self, name):
+        """What was graded of one submission: a dict of test cell id -> row of marks.csv."""
+        ending = f"--{list(self.submissions).index(name):02d}"
+        return {
+            task.removesuffix(ending): row
+            for task, row in self.rows.items()
+            if task.endswith(ending) and is_role(task, "test")
+        }
+
+    def judge(self, name):
+        """Asserts that a submission got its marks, and a sentence for each test it lost."""
+        submission, rows = self.submissions[name], self.rows_of(name)
+        lost = {task: row["feedback"] for task, row in rows.items() if row["marks"] != row["of"]}
+        assert set(lost) == set(submission.loses), lost
+        for task, sentence in lost.items():
+            assert rows[task]["marks"] == "0"
+            assert submission.says in sentence, sentence
+            assert sentence.startswith("Expected"), sentence
+            assert "; see notebook" in sentence, sentence
+        for row in rows.values():
+            assert bool(row["feedback"]) == (row["marks"] == "0")
+
+    def judge_feedback(self):
+        """Asserts that the page of feedback is not long, and shows no line of a hidden test."""
+        assert len(self.feedback) < 3_000_000
+        text = html.unescape(re.sub(r"<[^>]+>", "", self.feedback))
+        assert "Expected" in text
+        for line in hidden_lines(self.problem_set):
+            assert line not in text
+
+
+def graded_zoo(problem_set, submissions):
+    """A fixture of a GradedZoo, graded once for all tests of a file."""
+
+    @pytest.fixture(scope="module")
+    def graded(tmp_path_factory):
+        if not TEACHER.exists():
+            pytest.skip("needs .venv-teacher: make test sets it up")
+        return GradedZoo(problem_set, submissions, tmp_path_factory.mktemp(problem_set))
+
+    return graded
