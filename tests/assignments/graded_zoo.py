@@ -123,15 +123,14 @@ def edited(problem_set, cell_id, old, new):
 
 
 def hidden_lines(problem_set):
-    """The lines of a set that a student must not see, as far as they cannot stand elsewhere."""
-    lines, shown = set(), set()
+    """The lines of hidden tests that stand nowhere else in the set, as far as they are long."""
+    hidden, shown = set(), set()
     for cell in cells_of(problem_set).values():
-        if is_role(cell["id"], "test"):
-            before, _, rest = cell["source"].partition("### BEGIN HIDDEN TESTS\n")
-            hidden, _, after = rest.partition("### END HIDDEN TESTS")
-            lines.update(line.strip() for line in hidden.splitlines())
-            shown.update(line.strip() for line in (before + after).splitlines())
-    return {line for line in lines - shown if len(line) > 15}
+        before, _, rest = cell["source"].partition("### BEGIN HIDDEN TESTS\n")
+        secret, _, after = rest.partition("### END HIDDEN TESTS")
+        hidden.update(line.strip() for line in secret.splitlines())
+        shown.update(line.strip() for line in (before + after).splitlines())
+    return {line for line in hidden - shown if len(line) > 15}
 
 
 def is_role(cell_id, *roles):
