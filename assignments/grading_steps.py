@@ -43,12 +43,14 @@ def sentence(test_cell):
 
 
 def hidden_lines(notebook):
-    """The lines of the hidden tests that are long enough to be recognised elsewhere."""
-    lines = set()
+    """The lines of the hidden tests that stand nowhere else in the tests and are long."""
+    hidden, shown = [], ""
     for cell in notebook.cells:
-        for region in HIDDEN.findall(cell.source):
-            lines.update(line.strip() for line in region.splitlines())
-    return {line for line in lines if len(line) > 15}
+        if is_grade(cell):
+            shown += HIDDEN.sub("", cell.source)
+            for region in HIDDEN.findall(cell.source):
+                hidden += [line.strip() for line in region.splitlines()]
+    return {line for line in hidden if len(line) > 15 and line not in shown}
 
 
 class ForgiveWarnings(NbGraderPreprocessor):

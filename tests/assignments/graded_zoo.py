@@ -35,16 +35,15 @@ The zoo of a set: tests/assignments/test_psN.py
 -----------------------------------------------
 ``SUBMISSIONS`` is a dict of name -> ``Submission(cells, loses=..., says=...)``.
 
-* ``cells``: a dict of cell id -> the student's source. A solution cell that is not named has the
-  source's own solution. ``edited("psN", "solution-2", old, new)`` is that solution with one
-  change. A test cell may be named, too: its source is then what a student made of it, and
-  ``None`` says that the student deleted it.
+* ``cells``: a dict of cell id -> the student's source. ``edited("psN", "solution-2", old, new)``
+  is the source's own solution with one change. A test cell may be named, too: its source is then
+  what a student made of it, and ``None`` says that the student deleted it. Only the tasks that
+  are named are graded, to save time; a test cell cannot see what another task's cell made, as
+  test_sources.py makes sure. ``{}`` stands for the source's solution of all tasks.
 * ``loses``: the ids of the test cells that give no mark. The others must give all of theirs.
 * ``says``: a part of the sentence that the feedback must give for each test that is lost.
 * ``seconds``: the time limit of this submission's cells, for one that hangs (else that of
   ``nbgrader_config.py``).
-* ``leaves_out``: ids of cells that this submission is graded without, to save time. Use it where
-  a test cell is slow and another task is being tried.
 
 The test file then reads::
 
@@ -57,8 +56,8 @@ The test file then reads::
 How it is graded
 ----------------
 One notebook carries all submissions of the zoo: ``setup`` once, then for each submission the
-solution, test and text cells of the release with ``--07`` behind their ids. Before each
-submission a cell puts the names back that ``setup`` left, so that no submission sees another's.
+solution and test cells of the release with ``--07`` behind their ids. Before each submission a
+cell puts the names back that ``setup`` left, so that no submission sees another's.
 The same is done to the source. Then `tools/grade_assignments.py` grades this one notebook in
 `.venv-teacher` as it grades any student's: nbgrader restores tampered tests, interrupts what
 hangs, gives the marks and writes the feedback. A submission that changes a module in place would
@@ -72,7 +71,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -99,7 +98,11 @@ class Submission:
     loses: tuple = ()
     says: str = ""
     seconds: int | None = None
-    leaves_out: tuple = field(default=())
+
+    def answers(self, cell_id):
+        """Whether the task of this cell is among those that the submission is graded for."""
+        tasks = {one.partition("-")[2] for one in self.cells}
+        return not tasks or cell_id.partition("-")[2] in tasks
 
 
 def cells_of(problem_set, step="source"):
@@ -124,13 +127,13 @@ def edited(problem_set, cell_id, old, new):
 
 def hidden_lines(problem_set):
     """The lines of hidden tests that stand nowhere else in the set, as far as they are long."""
-    hidden, shown = set(), set()
+    hidden, shown = [], ""
     for cell in cells_of(problem_set).values():
         before, _, rest = cell["source"].partition("### BEGIN HIDDEN TESTS\n")
         secret, _, after = rest.partition("### END HIDDEN TESTS")
-        hidden.update(line.strip() for line in secret.splitlines())
-        shown.update(line.strip() for line in (before + after).splitlines())
-    return {line for line in hidden - shown if len(line) > 15}
+        hidden += [line.strip() for line in secret.splitlines()]
+        shown += before + after
+    return {line for line in hidden if len(line) > 15 and line not in shown}
 
 
 def is_role(cell_id, *roles):
@@ -159,9 +162,7 @@ def many_in_one(problem_set, step, submissions, as_submitted):
     for number, submission in enumerate(submissions.values()):
         together.append(plain_cell(f"forget--{number:02d}", FORGET))
         for cell_id, cell in cells.items():
-            if not is_role(cell_id, "solution", "test", "text"):
-                continue
-            if cell_id in submission.leaves_out:
+            if not is_role(cell_id, "solution", "test") or not submission.answers(cell_id):
                 continue
             cell = numbered(cell, number)
             if as_submitted and cell_id in submission.cells:
