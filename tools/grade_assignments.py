@@ -138,6 +138,18 @@ def read_marks(root, student, problem_set):
     return sorted(rows, key=lambda row: order.index(row["task"]))
 
 
+def rows_of_none(root, student, problem_set, note):
+    """The rows of a submission that cannot be read: no marks, and the reason as feedback."""
+    released = nbformat.read(root / "release" / problem_set / f"{problem_set}.ipynb", 4)
+    rows = []
+    for cell in released.cells:
+        points = cell.metadata.get("nbgrader", {}).get("points")
+        if points is not None:
+            row = {"student": student, "set": problem_set, "task": cell.id, "marks": "0"}
+            rows.append({**row, "of": f"{points:g}", "feedback": note, "text": ""})
+    return rows
+
+
 def summary(student, problem_set, rows, note):
     """The line of grades.csv: the marks that nbgrader gave, those that are open, those lost."""
     graded = [row for row in rows if row["marks"]]
@@ -171,8 +183,8 @@ def write_texts(path, rows):
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
-def grade_one(nbgrader, root, student, problem_set, path):
-    """Grades one submission and writes its feedback; returns its rows and a note."""
+def grade_one(nbgrader, root, student, problem_set, path, with_feedback):
+    """Grades one submission and may write its feedback; returns its rows and a note."""
     released = nbformat.read(root / "release" / problem_set / f"{problem_set}.ipynb", 4)
     complete, added = with_missing_cells(read_notebook(path), released)
     folder = root / "submitted" / student / problem_set
@@ -180,8 +192,9 @@ def grade_one(nbgrader, root, student, problem_set, path):
     nbformat.write(complete, folder / f"{problem_set}.ipynb")
     result = nbgrader.autograde(problem_set, student, force=True, create=True)
     stop_unless_done(result, f"Grading {student}, {problem_set}")
-    result = nbgrader.generate_feedback(problem_set, student, force=True)
-    stop_unless_done(result, f"Writing the feedback of {student}, {problem_set}")
+    if with_feedback:
+        result = nbgrader.generate_feedback(problem_set, student, force=True)
+        stop_unless_done(result, f"Writing the feedback of {student}, {problem_set}")
     rows = read_marks(root, student, problem_set)
     graded = [row["task"] for row in rows]
     if set(graded) <= set(added):
@@ -189,7 +202,7 @@ def grade_one(nbgrader, root, student, problem_set, path):
     return rows, f"put back: {', '.join(added)}" if added else ""
 
 
-def grade(source, submitted, results, python, settings=None):
+def grade(source, submitted, results, python, settings=None, with_feedback=True):
     """Grades all submissions in a folder; writes the results; says how far it is."""
     problem_sets = sorted(path.name for path in source.iterdir() if path.is_dir())
     found, strange = find_submissions(submitted, problem_sets)
@@ -212,9 +225,10 @@ def grade(source, submitted, results, python, settings=None):
         for number, ((student, problem_set), path) in enumerate(found.items(), 1):
             start = time.monotonic()
             try:
-                rows, note = grade_one(nbgrader, root, student, problem_set, path)
+                rows, note = grade_one(nbgrader, root, student, problem_set, path, with_feedback)
             except ValueError as error:
-                rows, note = [], str(error)
+                note = str(error)
+                rows = rows_of_none(root, student, problem_set, note)
             line = summary(student, problem_set, rows, note)
             all_rows += rows
             summaries.append(line)

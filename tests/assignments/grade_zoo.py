@@ -2,8 +2,8 @@
 
     .venv-teacher/bin/python tests/assignments/grade_zoo.py FOLDER PYTHON
 
-It is `tools/grade_assignments.py` with a time limit for each submission, and with its rows in a
-file, as JSON. FOLDER holds source/, submitted/ and limits.json.
+It is `tools/grade_assignments.py` with a time limit for each submission, without the pages of
+feedback, and with its rows in a file, as JSON. FOLDER holds source/, submitted/ and limits.json.
 """
 
 import json
@@ -26,7 +26,9 @@ def main(folder, python):
 
     settings = Config()
     settings.Execute.timeout_func = seconds
-    rows = grade(folder / "source", folder / "submitted", folder, python, settings)
+    rows = grade(
+        folder / "source", folder / "submitted", folder, python, settings, with_feedback=False
+    )
     (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
 
 

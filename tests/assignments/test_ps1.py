@@ -388,7 +388,3 @@ graded = graded_zoo("ps1", SUBMISSIONS)
 @pytest.mark.parametrize("name", SUBMISSIONS)
 def test_a_submission_gets_its_marks_and_a_sentence_for_each_lost(graded, name):
     graded.judge(name)
-
-
-def test_the_feedback_shows_no_hidden_test(graded):
-    graded.judge_feedback()

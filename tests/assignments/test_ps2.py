@@ -67,12 +67,9 @@ counterexamples["C"] = [[0.5, -1.0, 0.0], [0.5, 2.0, 1.0]]
 }
 LIBRARIES = {
     "solution-1a": """
-import tensorflow as tf
-
-
 def gaussian_kl(z_mean, z_log_var):
-    mu, v = tf.constant(z_mean, "float32"), tf.constant(z_log_var, "float32")
-    return -0.5 * tf.reduce_sum(1 + v - tf.square(mu) - tf.exp(v), axis=-1)
+    mu, v = np.float32(z_mean), np.float32(z_log_var)
+    return -0.5 * np.add.reduce(1 + v - np.square(mu) - np.exp(v), axis=-1)
 """,
     "solution-1b": """
 from scipy.stats import multivariate_normal, sem
@@ -349,7 +346,7 @@ SUBMISSIONS = {
         "KeyError",
     ),
     "a hang where the cell itself runs": Submission(
-        {"solution-3": "while True:\n    pass"}, ["test-3"], "'counterexamples' is not defined", 4
+        {"solution-3": "while True:\n    pass"}, ["test-3"], "'counterexamples' is not defined", 2
     ),
     "a deleted cell": Submission({"solution-3": None}, ["test-3"], "is not defined"),
 }
@@ -359,7 +356,3 @@ graded = graded_zoo("ps2", SUBMISSIONS)
 @pytest.mark.parametrize("name", SUBMISSIONS)
 def test_a_submission_gets_its_marks_and_a_sentence_for_each_lost(graded, name):
     graded.judge(name)
-
-
-def test_the_feedback_shows_no_hidden_test(graded):
-    graded.judge_feedback()
