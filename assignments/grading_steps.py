@@ -8,7 +8,14 @@ from nbgrader.utils import is_grade, is_solution
 
 HIDDEN = re.compile(r"BEGIN HIDDEN TESTS(.*?)END HIDDEN TESTS", flags=re.DOTALL)
 LONGEST_MESSAGE = 300  # characters of an error of the student's own
+SECONDS = 120  # A graded cell takes less than 20 on two cores; the rest is for busy machines.
+SECONDS_OF_SETUP = 600
 INTERRUPTED = ("CellTimeoutError", "KeyboardInterrupt")
+
+
+def seconds_allowed(cell):
+    """How long a cell may run before it is interrupted. The setup is not the student's."""
+    return SECONDS_OF_SETUP if cell.get("id") == "setup" else SECONDS
 
 
 def error_of(cell):

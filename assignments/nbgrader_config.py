@@ -15,8 +15,8 @@ answer_here = 'raise NotImplementedError("Write your answer in place of this lin
 c.ClearSolutions.code_stub = {"python": answer_here}
 c.ClearSolutions.text_stub = "*Write your answer in place of this line.*"
 
-# A graded cell takes less than 20 seconds on two cores. A cell that takes longer than this hangs.
-c.Execute.timeout = 60
+c.Execute.timeout_func = grading_steps.seconds_allowed
+c.Execute.iopub_timeout = 60  # how long to wait for the output of a cell that was interrupted
 
 c.Autograde.autograde_preprocessors = [
     preprocessors.Execute,

@@ -30,7 +30,7 @@ from nbgrader.api import Gradebook
 from sqlalchemy.exc import SAWarning
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from release_assignments import ASSIGNMENTS, course, generate, stop_unless_done
+from release_assignments import ASSIGNMENTS, check, course, generate
 
 # nbgrader 0.9 asks its gradebook in a way that sqlalchemy warns about at each submission.
 warnings.simplefilter("ignore", SAWarning)
@@ -191,10 +191,10 @@ def grade_one(nbgrader, root, student, problem_set, path, with_feedback):
     folder.mkdir(parents=True)
     nbformat.write(complete, folder / f"{problem_set}.ipynb")
     result = nbgrader.autograde(problem_set, student, force=True, create=True)
-    stop_unless_done(result, f"Grading {student}, {problem_set}")
+    check(result, f"Grading {student}, {problem_set}")
     if with_feedback:
         result = nbgrader.generate_feedback(problem_set, student, force=True)
-        stop_unless_done(result, f"Writing the feedback of {student}, {problem_set}")
+        check(result, f"Writing the feedback of {student}, {problem_set}")
     rows = read_marks(root, student, problem_set)
     graded = [row["task"] for row in rows]
     if set(graded) <= set(added):
@@ -226,8 +226,9 @@ def grade(source, submitted, results, python, settings=None, with_feedback=True)
             start = time.monotonic()
             try:
                 rows, note = grade_one(nbgrader, root, student, problem_set, path, with_feedback)
-            except ValueError as error:
-                note = str(error)
+            except (ValueError, RuntimeError) as error:
+                note, _, details = str(error).partition("\n")
+                print(details, file=sys.stderr)
                 rows = rows_of_none(root, student, problem_set, note)
             line = summary(student, problem_set, rows, note)
             all_rows += rows

@@ -33,16 +33,17 @@ def course(root, settings=None):
     return NbGraderAPI(CourseDirectory(config=config), config=config)
 
 
-def stop_unless_done(result, doing):
-    """Stops with what nbgrader said if one of its steps did not succeed."""
+def check(result, doing):
+    """Raises RuntimeError with what nbgrader said if one of its steps did not succeed."""
     if not result["success"]:
-        sys.exit(f"{result.get('log', '')}\n{result.get('error', '')}\n{doing} did not succeed.")
+        said = f"{result.get('log', '')}\n{result.get('error', '')}"
+        raise RuntimeError(f"{doing} did not succeed:\n{said}")
 
 
 def generate(nbgrader, problem_set):
     """Writes one release, and the tests of its source into the gradebook."""
     result = nbgrader.generate_assignment(problem_set, force=True, create=True)
-    stop_unless_done(result, f"Generating {problem_set}")
+    check(result, f"Generating {problem_set}")
 
 
 def main(arguments):

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from traitlets.config import Config
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+sys.path[:0] = [str(Path(__file__).parents[2] / folder) for folder in ("tools", "assignments")]
 from grade_assignments import grade
+from grading_steps import seconds_allowed
 
 
 def main(folder, python):
     limits = json.loads((folder / "limits.json").read_text())
 
     def seconds(cell):
-        """The time limit of a cell, by the end of its id; None is nbgrader_config.py's."""
-        ending = cell.id[-4:]
-        return limits.get(ending, 60)
+        """The time limit of a cell, by the end of its id."""
+        return limits.get(cell.id[-4:]) or seconds_allowed(cell)
 
     settings = Config()
     settings.Execute.timeout_func = seconds
