@@ -12,7 +12,8 @@ from pathlib import Path
 
 from traitlets.config import Config
 
-sys.path[:0] = [str(Path(__file__).parents[2] / folder) for folder in ("tools", "assignments")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "assignments"))
 from grade_assignments import grade
 from grading_steps import seconds_allowed
 
