@@ -5,13 +5,14 @@ PYTEST := $(BIN)/python -m pytest
 PYTEST_BACKENDS := .venv-backends/bin/python -m pytest -o addopts= tests --ignore=tests/notebooks -m "not tensorflow"
 JOBS ?= $(shell python3 -c "import os; print(min(os.cpu_count() or 2, 4))")
 MNIST ?=
+SUBMITTED ?=
 SCRUB := $(addprefix metadata.language_info.,version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer)
 # Silence TensorFlow, and use one way of rounding everywhere.
 export TF_CPP_MIN_LOG_LEVEL = 3
 export TF_ENABLE_ONEDNN_OPTS = 0
 UNTUNED := env -u TF_ENABLE_ONEDNN_OPTS
 
-.PHONY: lab test check test-backends notebooks check-notebook docs test-browser bench bench-quality lint lock help
+.PHONY: lab test check test-backends notebooks check-notebook docs test-browser assignments grade bench bench-quality lint lock help
 
 help:
 	@echo "make lab             open the course in JupyterLab (ARGS=... is passed on)"
@@ -22,6 +23,8 @@ help:
 	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   all tests of one, and run it"
 	@echo "make docs            build the site in docs/_build/html from the stored notebooks"
 	@echo "make test-browser    open the site, and JupyterLab, in a real browser (needs Chromium)"
+	@echo "make assignments     make the notebooks for students in assignments/release"
+	@echo "make grade SUBMITTED=folder   grade a folder of submissions; see assignments/README.md"
 	@echo "make bench           train beside the peers, in turns (MNIST=mnist.npz; 15 minutes)"
 	@echo "make bench-quality   reproduce the numbers of a public homework on full MNIST (MNIST=mnist.npz)"
 	@echo "make lint            check the code and the notebooks with ruff"
@@ -33,10 +36,10 @@ help:
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks/01_autoencoder.ipynb --ServerApp.root_dir="$(CURDIR)" $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-test: .venv/ready
+test: .venv/ready .venv-teacher/ready
 	$(PYTEST) -n $(JOBS) --dist loadfile --durations=12 $(NB) tests vaekit
 
-check: lint
+check: lint .venv-teacher/ready
 	$(PYTEST) -n $(JOBS) --dist loadfile --durations=12 tests vaekit
 
 .venv-backends/ready: pyproject.toml tools/make_venv.py
@@ -80,6 +83,15 @@ docs: .venv/ready .venv-docs/ready $(EXPLORER)
 test-browser: docs .venv-browser/ready
 	.venv-browser/bin/python -m pytest -c tests/browser/pytest.ini --rootdir tests/browser tests/browser
 
+.venv-teacher/ready: assignments/requirements.lock tools/make_venv.py
+	@python3 tools/make_venv.py teacher
+
+assignments: .venv-teacher/ready
+	.venv-teacher/bin/python tools/release_assignments.py
+
+grade: .venv/ready .venv-teacher/ready
+	@.venv-teacher/bin/python tools/grade_assignments.py "$(SUBMITTED)" --python $(BIN)/python
+
 # Nothing else should run meanwhile.
 bench: .venv/ready .venv-bench/ready
 	$(UNTUNED) $(BIN)/python benchmarks/speed.py $(if $(MNIST),--mnist "$(MNIST)") $(ARGS)
@@ -95,3 +107,4 @@ lock: .venv/ready
 	$(BIN)/uv pip compile pyproject.toml --extra course --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 	$(BIN)/uv pip compile docs/requirements.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file docs/requirements.lock
 	$(BIN)/uv pip compile tests/browser/requirements.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file tests/browser/requirements.lock
+	$(BIN)/uv pip compile assignments/requirements.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file assignments/requirements.lock

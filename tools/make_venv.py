@@ -5,6 +5,7 @@
     python3 tools/make_venv.py bench         .venv-bench: the benchmark's peers on JAX and PyTorch
     python3 tools/make_venv.py docs          .venv-docs: what builds the site
     python3 tools/make_venv.py browser       .venv-browser: what drives a browser over the pages
+    python3 tools/make_venv.py teacher       .venv-teacher: what grades the assignments
 
 Takes the first Python that TensorFlow has wheels for: $PYTHON, the one that runs this file, or
 one on the PATH. Packages are installed by uv, which is faster than pip: the one on the PATH, or
@@ -32,6 +33,7 @@ INSTALLS = {
     "bench": [["-r", "benchmarks/requirements.txt"]],
     "docs": [["--require-hashes", "-r", "docs/requirements.lock"]],
     "browser": [["--require-hashes", "-r", "tests/browser/requirements.lock"]],
+    "teacher": [["--require-hashes", "-r", "assignments/requirements.lock"]],
 }
 # The variable in which uv expects each setting of pip, and what it puts between several values.
 PIP_TO_UV = {

@@ -73,7 +73,7 @@ def test_the_softmax_weighted_mean_lies_above_the_bound_and_the_lost_signs_below
     log_w = np.random.default_rng(0).normal(-100, 3, size=(200, 50))
     bound = take("importance_bound_sketch")
     names = {"softmax": take("softmax"), "importance_bound_sketch": bound}
-    means = take("four_wrong_means", **names)(log_w)
+    means = take("four_other_means", **names)(log_w)
     differences = {name: np.mean(values - bound(log_w)) for name, values in means.items()}
     assert differences["softmax-weighted"] > 0 > differences["mean of the logs"]
     assert differences["softmax of the errors"] < differences["mean of the logs"]

@@ -1,0 +1,148 @@
+"""A folder of submissions, two of them broken, is graded as the teacher's page says."""
+
+import csv
+import html
+import json
+import re
+import sys
+
+import pytest
+
+from tests.assignments.graded_zoo import (
+    ASSIGNMENTS,
+    TEACHER,
+    cells_of,
+    hidden_lines,
+    is_role,
+    run_by_teacher,
+    solution,
+)
+
+MEAN_OVER_THE_LATENTS = """
+def gaussian_kl(z_mean, z_log_var):
+    return 0.5 * np.mean(z_mean**2 + np.exp(z_log_var) - 1 - z_log_var, axis=1)
+"""
+PRINTS_THE_TESTS = """
+def monte_carlo_kl(z_mean, z_log_var, draws, rng):
+    print(In)
+    print("x" * 1_000_000)
+    raise ValueError(In[-1][-200:])
+"""
+
+
+def released():
+    """Problem set 2 as it is handed out."""
+    path = ASSIGNMENTS / "release" / "ps2" / "ps2.ipynb"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def solved_without_metadata():
+    """All solved, saved by a program that drops the metadata of cells."""
+    notebook = released()
+    for cell in notebook["cells"]:
+        cell["metadata"] = {}
+        if is_role(cell["id"], "solution"):
+            cell["source"] = solution("ps2", cell["id"])
+        elif is_role(cell["id"], "text"):
+            cell["source"] = "The posterior has two peaks."
+    return notebook
+
+
+def mistaken_and_tampered():
+    """A wrong sum, a test changed, a test deleted, the tests printed, the rest not answered."""
+    notebook = released()
+    sources = {
+        "solution-1a": MEAN_OVER_THE_LATENTS,
+        "test-1a": "print('passed')",
+        "solution-1b": PRINTS_THE_TESTS,
+        "solution-3": solution("ps2", "solution-3"),
+    }
+    notebook["cells"] = [cell for cell in notebook["cells"] if cell["id"] != "test-1b"]
+    for cell in notebook["cells"]:
+        cell["source"] = sources.get(cell["id"], cell["source"])
+    helper = {"cell_type": "code", "id": "mine", "metadata": {}, "outputs": []}
+    notebook["cells"].insert(1, {**helper, "execution_count": 1, "source": "import numpy as np"})
+    return notebook
+
+
+class Graded:
+    def __init__(self, folder, printed):
+        self.printed = printed
+        self.grades = {row["student"]: row for row in self.rows(folder / "grades.csv")}
+        self.marks = {(row["student"], row["task"]): row for row in self.rows(folder / "marks.csv")}
+        self.texts = (folder / "texts.md").read_text(encoding="utf-8")
+        page = (folder / "feedback" / "ben" / "ps2" / "ps2.html").read_text(encoding="utf-8")
+        self.page = html.unescape(re.sub(r"<[^>]+>", "", page))
+
+    @staticmethod
+    def rows(path):
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    if not TEACHER.exists():
+        pytest.skip("needs .venv-teacher: make test sets it up")
+    folder = tmp_path_factory.mktemp("submissions")
+    handed_in = {
+        "ada lovelace/ps2.ipynb": json.dumps(solved_without_metadata()),
+        "ben/ps2/ps2.ipynb": json.dumps(mistaken_and_tampered()),
+        "cem/ps2.ipynb": json.dumps(released())[:500],
+        "dia/homework.ipynb": json.dumps(released()),
+    }
+    for name, text in handed_in.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    results = tmp_path_factory.mktemp("results")
+    done = run_by_teacher(
+        ["tools/grade_assignments.py", folder, "--python", sys.executable, "--results", results]
+    )
+    assert done.returncode == 0, done.stdout
+    return Graded(results, done.stdout)
+
+
+def test_a_solved_set_without_metadata_gets_all_marks_but_those_given_by_hand(graded):
+    row = graded.grades["ada lovelace"]
+    assert (row["marks"], row["of"], row["to mark by hand"], row["lost"]) == ("16", "16", "4", "")
+
+
+def test_a_mistake_costs_its_own_task_and_a_tampered_or_deleted_test_is_put_back(graded):
+    row = graded.grades["ben"]
+    assert row["lost"] == "test-1a (2), test-1b (4), test-2a (2), test-2b (4), text-4 (4)"
+    assert (row["marks"], row["of"], row["note"]) == ("4", "20", "put back: test-1b")
+
+
+def test_a_mark_lost_has_a_sentence_in_the_table_and_on_the_page(graded):
+    sentence = graded.marks["ben", "test-1a"]["feedback"]
+    assert re.match(r"Expected a KL of \d.\d+ nats, but \d.\d+ came; see notebook 05", sentence)
+    assert sentence in graded.page
+    assert "the cell was left as it was handed out; see notebook 04" in graded.page
+
+
+def test_a_page_of_feedback_shows_no_hidden_test_even_to_a_student_who_prints_them(graded):
+    assert len(graded.page) < 500_000
+    for line in hidden_lines("ps2"):
+        assert line not in graded.page
+
+
+def test_a_broken_file_gets_no_marks_and_a_note_and_a_strange_name_is_printed(graded):
+    row = graded.grades["cem"]
+    assert (row["marks"], row["of"]) == ("0", "20")
+    assert row["note"].startswith("not a notebook that can be read")
+    assert "dia" not in graded.grades
+    assert re.search(r"named like no set that was handed out: .*homework\.ipynb", graded.printed)
+
+
+def test_the_answers_in_words_stand_together(graded):
+    assert "### ada lovelace\n\nThe posterior has two peaks." in graded.texts
+
+
+def test_the_progress_is_printed(graded):
+    assert re.search(r"\[1/3\] ada lovelace, ps2: 16 of 16 marks, \d+ s\.", graded.printed)
+
+
+def test_every_set_has_a_zoo():
+    sets = {path.name for path in (ASSIGNMENTS / "source").iterdir()}
+    assert all((ASSIGNMENTS.parent / f"tests/assignments/test_{one}.py").exists() for one in sets)
+    assert all(cells_of(one, "release") for one in sets)
