@@ -94,15 +94,13 @@ class BlockTraining:
         batch_size = batch_size or 32
         data, validation = split_validation(x, y, batch_size, **others)
         rows = tree.flatten(data)[0].shape[0]
-        whole_batches, ragged_rows = divmod(rows, batch_size)
-        steps = whole_batches + (ragged_rows > 0)
+        whole_batches, steps = rows // batch_size, math.ceil(rows / batch_size)
         build_what_is_not_built(self, data)
         with_xla = self._can_and_should_compile(data, batch_size, steps * epochs)
         watching = [each for each in tree.flatten(callbacks or []) if watches_batches(each)]
         steps_in_a_block = 1 if watching else STEPS_IN_A_BLOCK
         self.trained_in = "blocks of one step" if watching else "blocks"
         self.trained_in += ", compiled by XLA" if with_xla else ""
-        run_whole, run_ragged = self._block_function(with_xla), self._block_function(False)
         callbacks = keras.callbacks.CallbackList(
             callbacks,
             add_history=True,
@@ -122,19 +120,17 @@ class BlockTraining:
             self.reset_metrics()
             callbacks.on_epoch_begin(epoch)
             order = order_of_rows(rows, int(self.optimizer.iterations), shuffle)
-            whole, ragged = np.split(order, [whole_batches * batch_size])
-            whole = whole.reshape(whole_batches, batch_size)
-            for first in range(0, whole_batches, steps_in_a_block):
-                last = min(first + steps_in_a_block, whole_batches)
+            first = 0
+            while first < steps and not self.stop_training:
+                # XLA compiles for one shape: a ragged last batch is a block of its own there.
+                compiled = with_xla and first < whole_batches
+                last = min(first + steps_in_a_block, whole_batches if compiled else steps)
+                batches = batches_of(order, batch_size, ragged=not compiled)
                 callbacks.on_train_batch_begin(first)
-                logs = run_whole(data, whole, np.int32(first), np.int32(last))
+                run_steps = self._block_function(compiled)
+                logs = run_steps(data, batches, np.int32(first), np.int32(last))
                 callbacks.on_train_batch_end(last - 1, logs)
-                if self.stop_training:
-                    break
-            if ragged_rows and not self.stop_training:
-                callbacks.on_train_batch_begin(whole_batches)
-                logs = run_ragged(data, ragged[None], np.int32(0), np.int32(1))
-                callbacks.on_train_batch_end(whole_batches, logs)
+                first = last
             logs = dict(self.get_metrics_result())
             if validation is not None:
                 found = super().evaluate(validation, callbacks=callbacks, return_dict=True)
@@ -169,30 +165,29 @@ class BlockTraining:
             return False
         rows = tree.flatten(data)[0].shape[0]
         no_step = np.int32(0)
-        order = np.zeros((rows // batch_size, batch_size), "int32")
+        batches = batches_of(np.zeros(rows, "int32"), batch_size, ragged=False)
         try:
-            self._block_function(True)(
-                data, order, no_step, no_step
-            )  # compiles, and trains nothing
+            # Compiles, and trains nothing.
+            self._block_function(True)(data, batches, no_step, no_step)
         except tf.errors.OpError:  # in a function of the user's own, for example
             return False
         return True
 
 
-def run_block(model, data, order, first, last):
-    """Trains on the batches ``order[first:last]``, and returns the logs after the last one.
+def run_block(model, data, batches, first, last):
+    """Trains on ``batches[first:last]``, and returns the logs after the last one.
 
     Args:
         model: a compiled Keras model.
         data: tuple of tensors ``(rows, ...)``: ``(x,)`` or ``(x, y)``.
-        order: int tensor ``(steps, batch_size)``, the rows of each batch.
+        batches: tensor of `batches_of`, the rows of each batch.
         first: int tensor, the first step of this block.
         last: int tensor, the step after its last one.
     """
     import tensorflow as tf
 
     def one_step(step):
-        model.train_step(tree.map_structure(lambda part: tf.gather(part, order[step]), data))
+        model.train_step(tree.map_structure(lambda part: tf.gather(part, batches[step]), data))
         return (step + 1,)
 
     tf.while_loop(lambda step: step < last, one_step, (first,), parallel_iterations=1)
@@ -208,6 +203,21 @@ def order_of_rows(rows, steps_taken, shuffle):
     has_seed = tf.compat.v1.get_seed(None)[0] is not None
     seed = tf.compat.v1.get_seed(steps_taken) if has_seed else None
     return np.random.default_rng(seed).permutation(rows).astype("int32")
+
+
+def batches_of(order, batch_size, ragged):
+    """The row numbers of each batch, int32 ``(steps, batch_size)``.
+
+    A ragged tensor ends with a shorter batch where one is left, and is traced once for all lengths.
+    The other holds the whole batches alone, in the fixed shape that XLA asks for.
+    """
+    import tensorflow as tf
+
+    whole = len(order) // batch_size * batch_size
+    if not ragged:
+        return tf.constant(order[:whole].reshape(-1, batch_size))
+    lengths = np.minimum(batch_size, len(order) - np.arange(0, len(order), batch_size))
+    return tf.RaggedTensor.from_row_lengths(order, lengths)
 
 
 def build_what_is_not_built(model, data):
