@@ -94,6 +94,16 @@ def test_every_public_file_of_the_package_has_a_page(site):
     )
 
 
+def test_site_has_the_problem_sets_as_students_get_them(site):
+    page = (site / "assignments" / "index.md").read_text(encoding="utf-8")
+    released = sorted((ROOT / "assignments" / "release").glob("*/*.ipynb"))
+    assert released
+    for path in released:
+        assert (site / "assignments" / path.name).read_bytes() == path.read_bytes()
+        assert f"]({path.name})" in page
+    assert "](../" not in page and "](release" not in page
+
+
 def test_nothing_of_the_site_asks_another_host_for_a_script_or_a_font():
     """MathJax and its fonts lie beside the pages."""
     folder = ROOT / "docs" / "_static" / "mathjax"

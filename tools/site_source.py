@@ -103,8 +103,11 @@ def claims_page(notebooks):
         lines += ["| claim | asserted | measured | |", "|---|---|---|---|"]
         for sentence, condition, cell_id in claims[name]:
             link = f"[cell](#{anchor_of(notebook, cell_id)})"
-            value = in_table(measured[name][cell_id]["measured"] or "")
-            lines.append(f"| {in_table(sentence)} | `{in_table(condition)}` | {value} | {link} |")
+            # A claim that is newer than the file has no value there yet.
+            value = measured.get(name, {}).get(cell_id, {}).get("measured") or ""
+            lines.append(
+                f"| {in_table(sentence)} | `{in_table(condition)}` | {in_table(value)} | {link} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -137,6 +140,14 @@ def speed_page():
     return "# Speed beside the peers\n\n" + report.replace("](speed.png)", "](figures/speed.png)")
 
 
+def teachers_page(sets):
+    """The teacher's page with the problem sets below it."""
+    page = (ROOT / "assignments" / "README.md").read_text(encoding="utf-8")
+    page = re.sub(r"\]\(release/\w+/(\w+\.ipynb)\)", r"](\1)", page)
+    page = re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"`\1`", page)
+    return page + "\n```{toctree}\n:hidden:\n\n" + "\n".join(sets) + "\n```\n"
+
+
 def main(folder):
     if folder.exists():
         shutil.rmtree(folder)
@@ -153,7 +164,12 @@ def main(folder):
         for linked in re.findall(r"\]\(\.\./([^)#]+\.py)\)", text):
             (folder / linked).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / linked, folder / linked)
+    released = sorted((ROOT / "assignments" / "release").glob("*/*.ipynb"))
+    (folder / "assignments").mkdir()
+    for path in released:
+        shutil.copy(path, folder / "assignments")
     pages = {
+        "assignments/index.md": teachers_page([path.stem for path in released]),
         "claims.md": claims_page(notebooks),
         "reference/index.md": reference_index(),
         "measurements.md": measurements_page(),
