@@ -67,7 +67,7 @@ check-notebook: .venv/ready
 	@python3 tools/make_venv.py docs
 
 EXPLORER := docs/_build/explorer/explorer-data.js
-$(EXPLORER): tools/explorer_models.py .venv/ready
+$(EXPLORER): tools/explorer_models.py | .venv/ready
 	@echo "Training the six networks of the explorer: once, about two minutes."
 	$(BIN)/python tools/explorer_models.py $@
 

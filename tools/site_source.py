@@ -105,9 +105,8 @@ def claims_page(notebooks):
             link = f"[cell](#{anchor_of(notebook, cell_id)})"
             # A claim that is newer than the file has no value there yet.
             value = measured.get(name, {}).get(cell_id, {}).get("measured") or ""
-            lines.append(
-                f"| {in_table(sentence)} | `{in_table(condition)}` | {in_table(value)} | {link} |"
-            )
+            row = [in_table(sentence), f"`{in_table(condition)}`", in_table(value), link]
+            lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 
