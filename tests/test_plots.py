@@ -908,7 +908,11 @@ def test_round_trips_lead_from_each_code_to_what_comes_back():
         np.testing.assert_allclose(np.stack([arrows.U, arrows.V], axis=1), reached - starts)
     assert free.get_xlim() == tied.get_xlim() == (-0.32, 4.32)  # not out to the longest arrow
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["codes of real images", "from z to its end", "codes z that are decoded"]
+    assert texts == [
+        "codes of real images",
+        "from z to encode(decode(z))",
+        "codes z that are decoded",
+    ]
 
 
 def gaussian_panel(mean, deviation, z_mean, sigma):

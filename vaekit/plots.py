@@ -768,14 +768,14 @@ def round_trips(panels, title=None):
         axis.scatter(*codes.T, s=4, color="0.7", linewidths=0, label="codes of real images")
         axis.quiver(
             *starts.T, *(ends - starts).T, angles="xy", scale_units="xy", scale=1,
-            color=_color(1), width=0.006, label="from z to its end",
+            color=_color(1), width=0.006, label="from z to encode(decode(z))",
         )  # fmt: skip
         axis.scatter(*starts.T, s=9, color=_color(0), label="codes z that are decoded")
         # An arrow may be longer than the picture; all panels show the surroundings of the starts.
         low, high = starts.min(axis=0), starts.max(axis=0)
         room = 0.08 * (high - low).max()
         axis.set(xlim=(low[0] - room, high[0] + room), xlabel="$z_1$ (standard deviations)")
-        axis.set(ylim=(low[1] - room, high[1] + room))
+        axis.set(ylim=(low[1] - room, high[1] + room), aspect="equal")
         axis.set_title(name, fontsize=10)
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("$z_2$ (standard deviations)")
