@@ -149,7 +149,7 @@ GRID = {
 def test_the_kl_on_the_grid_is_that_of_two_gaussians():
     mean, deviation = np.array([[0.5, -1.0], [0.0, 0.2]]), np.array([[0.3, 0.5], [1.0, 0.2]])
     log_prior = norm.logpdf(GRID["grid"]).sum(axis=1)
-    found = definition(NOTEBOOK, "kl_on_grid", GRID)(mean, deviation, log_prior[None])
+    found = definition(NOTEBOOK, "kl_on_grid", GRID)(mean, deviation, [log_prior, log_prior])
     expected = 0.5 * (mean**2 + deviation**2 - 1 - 2 * np.log(deviation)).sum(axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
