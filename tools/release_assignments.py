@@ -41,7 +41,7 @@ def check(result, doing):
 
 
 def generate(nbgrader, problem_set):
-    """Writes one release, and the tests of its source into the gradebook."""
+    """Writes one release, and the tests of its source into the gradebook if there is one."""
     result = nbgrader.generate_assignment(problem_set, force=True, create=True)
     check(result, f"Generating {problem_set}")
 
@@ -51,7 +51,10 @@ def main(arguments):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         shutil.copytree(ASSIGNMENTS / "source", root / "source")
-        nbgrader = course(root)
+        without_gradebook = Config()
+        without_gradebook.SaveCells.enabled = False
+        without_gradebook.GenerateAssignment.no_database = True
+        nbgrader = course(root, without_gradebook)
         for source in sorted((root / "source").iterdir()):
             generate(nbgrader, source.name)
             notebook = root / "release" / source.name / f"{source.name}.ipynb"
