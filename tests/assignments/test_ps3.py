@@ -151,9 +151,9 @@ def train(x_train, x_watch):
 ODD_BUT_RIGHT = {
     "solution-1": """
 def elbo_parts(encoder, decoder, x, epsilon):
-    mean, log_var = (np.float64(h) for h in encoder.predict(x, verbose=0))
+    mean, log_var = (np.float64(h) for h in encoder(x, training=False))
     sigma = np.sqrt(np.exp(log_var))
-    p = np.float64(decoder.predict(np.float32(mean + sigma * epsilon), verbose=0))
+    p = np.float64(decoder(np.float32(mean + sigma * epsilon)))
     p = 1e-8 + (1 - 2e-8) * p
     white, black = x * np.log(p), (1 - x) * np.log1p(-p)
     return -np.einsum("ij->i", white + black), np.sum((mean**2 + sigma**2 - 1) / 2, 1) - np.sum(
