@@ -147,6 +147,28 @@ def test_the_third_loss_has_the_gradient_of_the_score_function():
     np.testing.assert_allclose(at_kernel, toy.gradients("loss_drawn_inside")[2], rtol=1e-10)
 
 
+def draws_of(loss_name):
+    """The codes that one of the two faulty losses decodes, in two calls on rows of N(0, 1)."""
+    names = {"ops": ops, "keras": keras, "LATENTS": 2, "SEED": 1, "image_nats": lambda x, z: z}
+    loss_of = definition(NOTEBOOK, loss_name, names)
+    zeros, sampling, draws = np.zeros((6, 2), "float32"), vaekit.Sampling(seed=3), []
+    for _ in range(2):
+        loss_of(zeros, lambda x: [x, x], lambda z: draws.append(np.array(z)) or z, sampling)
+    return draws
+
+
+def test_shared_noise_is_one_row_for_the_batch_and_new_in_each_call():
+    first, second = draws_of("loss_shared_noise")
+    np.testing.assert_array_equal(first, np.tile(first[:1], (6, 1)))
+    assert not np.isclose(first[0], second[0]).any()
+
+
+def test_frozen_noise_is_new_in_each_row_and_the_same_in_each_call():
+    first, second = draws_of("loss_frozen_noise")
+    np.testing.assert_array_equal(first, second)
+    assert len(np.unique(first, axis=0)) == 6
+
+
 # ---- claims and exercises ----------------------------------------------------------------------
 
 
