@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import numpy as np
 import pytest
 
@@ -61,7 +62,21 @@ def test_measured_values_belong_to_the_claims_as_they_stand():
 def test_measured_value_of_a_claim(condition, expected):
     namespace = {"np": np, "error": 0.31297, "count": 1234}
     exec(measure_claims.DEFINITIONS, namespace)
-    assert eval(measure_claims.measurement(condition), namespace) == expected
+    values, text = measure_claims.measurement(condition)
+    namespace["_values"] = eval(values, namespace)
+    assert eval(text, namespace) == expected
+
+
+def test_a_claim_is_evaluated_once():
+    """Asked twice, a tape has no gradient left."""
+    source = "# Claim: the next is 1.\nassert next(numbers) == 1"
+    cell = nbformat.v4.new_code_cell(source, id="claim-next", metadata={"tags": ["claim"]})
+    copy = measure_claims.measured_copy(nbformat.v4.new_notebook(cells=[cell]))
+    namespace = {"numbers": iter([1, 2])}
+    for cell in copy.cells[:2]:
+        exec(cell.source, namespace)
+    assert namespace["_measured"] == {"claim-next": "1 = 1"}
+    assert next(namespace["numbers"]) == 2
 
 
 def test_every_link_of_a_claim_leads_to_one_anchor(site):

@@ -65,23 +65,37 @@ def _close(first, second):
 
 
 def measurement(condition):
-    """The expression that gives the text of what ``condition`` compared, or "None"."""
+    """What is compared, each evaluated once, and the text about it: two expressions.
+
+    The second one finds the first in ``_values``; both are "None" for other conditions.
+    """
     node = ast.parse(condition, mode="eval").body
     if isinstance(node, ast.Compare):
         values = ", ".join(map(ast.unparse, [node.left, *node.comparators]))
-        return f"_compared([{values}], {[SIGNS[type(sign)] for sign in node.ops]})"
+        return f"[{values}]", f"_compared(_values, {[SIGNS[type(sign)] for sign in node.ops]})"
     if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.isclose", "np.allclose"):
-        return f"_close({', '.join(map(ast.unparse, node.args[:2]))})"
-    return "None"
+        return f"[{', '.join(map(ast.unparse, node.args[:2]))}]", "_close(*_values)"
+    return "None", "None"
+
+
+class RecordInsteadOfAssert(ast.NodeTransformer):
+    """Writes down what a claim compares; the notebook itself asserts it."""
+
+    def __init__(self, cell_id):
+        self.cell_id = cell_id
+
+    def visit_Assert(self, node):
+        values, text = measurement(ast.unparse(node.test))
+        return ast.parse(f"_values = {values}\n_measured[{self.cell_id!r}] = {text}").body
 
 
 def measured_copy(notebook):
-    """The notebook with a line after each claim that records what was compared."""
+    """The notebook with a record in the place of each assert of a claim."""
     copy = nbformat.from_dict(notebook)
     for cell in copy.cells:
         if is_claim(cell):
-            record = f"_measured[{cell.id!r}] = {measurement(condition_of(cell))}"
-            cell.source = cell.source.rstrip() + "\n" + record
+            tree = RecordInsteadOfAssert(cell.id).visit(ast.parse(cell.source))
+            cell.source = ast.unparse(ast.fix_missing_locations(tree))
     copy.cells.insert(0, nbformat.v4.new_code_cell(DEFINITIONS))
     copy.cells.append(nbformat.v4.new_code_cell("print(_json.dumps(_measured))"))
     return copy
