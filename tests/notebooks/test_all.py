@@ -150,6 +150,9 @@ def test_stored_figures_are_those_of_the_notebook(name, tmp_path):
 def test_every_figure_is_linked_and_every_notebook_extracts_what_is_linked(tmp_path):
     readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
     linked = {NOTEBOOKS.parent / link for link in links_in(readme)}
+    measured = NOTEBOOKS.parent / "docs" / "pages" / "measurements.md"
+    text_of_page = measured.read_text(encoding="utf-8")
+    linked.update((measured.parent / link).resolve() for link in links_in(text_of_page))
     report = (FIGURES / "speed.md").read_text(encoding="utf-8")
     linked.update(FIGURES / link for link in links_in(report))
     extracted = set()
