@@ -139,11 +139,16 @@ def speed_page():
     return "# Speed beside the peers\n\n" + report.replace("](speed.png)", "](figures/speed.png)")
 
 
+def without_links_to_files(page):
+    """The page with the names of files that the site does not hold, in the place of links."""
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"`\1`", page)
+
+
 def teachers_page(sets):
     """The teacher's page with the problem sets below it."""
     page = (ROOT / "assignments" / "README.md").read_text(encoding="utf-8")
     page = re.sub(r"\]\(release/\w+/(\w+\.ipynb)\)", r"](\1)", page)
-    page = re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"`\1`", page)
+    page = without_links_to_files(page)
     return page + "\n```{toctree}\n:hidden:\n\n" + "\n".join(sets) + "\n```\n"
 
 
@@ -177,7 +182,7 @@ def main(folder):
     for room, title in ROOMS.items():
         pages[f"reference/{room}.md"] = reference_page(room, title)
     zoo = (ROOT / "docs" / "to_vae.md").read_text(encoding="utf-8")
-    pages["to_vae.md"] = re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"`\1`", zoo)
+    pages["to_vae.md"] = without_links_to_files(zoo)
     for name, text in pages.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")

@@ -120,15 +120,15 @@ class BlockTraining:
             self.reset_metrics()
             callbacks.on_epoch_begin(epoch)
             order = order_of_rows(rows, int(self.optimizer.iterations), shuffle)
+            batches = {xla: batches_of(order, batch_size, not xla) for xla in {with_xla, False}}
             first = 0
             while first < steps and not self.stop_training:
                 # XLA compiles for one shape: a ragged last batch is a block of its own there.
                 compiled = with_xla and first < whole_batches
                 last = min(first + steps_in_a_block, whole_batches if compiled else steps)
-                batches = batches_of(order, batch_size, ragged=not compiled)
                 callbacks.on_train_batch_begin(first)
                 run_steps = self._block_function(compiled)
-                logs = run_steps(data, batches, np.int32(first), np.int32(last))
+                logs = run_steps(data, batches[compiled], np.int32(first), np.int32(last))
                 callbacks.on_train_batch_end(last - 1, logs)
                 first = last
             logs = dict(self.get_metrics_result())
