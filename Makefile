@@ -2,14 +2,16 @@
 BIN := .venv/bin
 NB ?= $(sort $(wildcard notebooks/*.ipynb))
 PYTEST := $(BIN)/python -m pytest
-PYTEST_BACKENDS := .venv-backends/bin/python -m pytest -o addopts= tests --ignore=tests/notebooks -m "not tensorflow"
+PYTEST_BACKENDS := .venv-backends/bin/python -m pytest -o addopts= tests -m "not tensorflow" $(addprefix --ignore=tests/,assignments notebooks project)
 JOBS ?= $(shell python3 -c "import os; print(min(os.cpu_count() or 2, 4))")
 MNIST ?=
 SUBMITTED ?=
 SCRUB := $(addprefix metadata.language_info.,version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer)
-# Silence TensorFlow, and use one way of rounding everywhere.
+# Silence TensorFlow, use one way of rounding everywhere, and spare joblib a search for cores that
+# ends in a warning on some machines.
 export TF_CPP_MIN_LOG_LEVEL = 3
 export TF_ENABLE_ONEDNN_OPTS = 0
+export LOKY_MAX_CPU_COUNT := $(shell python3 -c "import os; print(os.cpu_count() or 1)")
 UNTUNED := env -u TF_ENABLE_ONEDNN_OPTS
 
 .PHONY: lab test check test-backends notebooks check-notebook docs test-browser assignments grade bench bench-quality lint lock help

@@ -1,12 +1,14 @@
 """Steps of a grading that nbgrader does not have: nbgrader_config.py puts them among its own."""
 
 import re
+import textwrap
 
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 
 HIDDEN = re.compile(r"BEGIN HIDDEN TESTS(.*?)END HIDDEN TESTS", flags=re.DOTALL)
+LINE = 90  # characters of a line of the page for the student
 LONGEST_MESSAGE = 300  # characters of an error of the student's own
 SECONDS = 120  # A graded cell takes less than 20 on two cores; the rest is for busy machines.
 SECONDS_OF_SETUP = 600
@@ -95,7 +97,8 @@ class SayOneSentence(NbGraderPreprocessor):
             text = ""
         if self.shows_a_secret(text):
             text = "This message was removed, since it shows a line of a hidden test."
-        cell.outputs = [new_output("stream", name="stdout", text=text)] if text else []
+        lines = textwrap.fill(text, LINE)
+        cell.outputs = [new_output("stream", name="stdout", text=lines)] if text else []
         if not is_grade(cell) and not is_solution(cell) and self.shows_a_secret(cell.source):
             cell.source = "# This cell was removed, since it shows a line of a hidden test."
         return cell, resources

@@ -11,6 +11,8 @@ or ada/ps1/ps1.ipynb. Results are written to the folder `assignments`, or to --r
 * feedback/ada/ps1/ps1.html: the page for the student
 * autograded/ada/ps1/ps1.ipynb: the executed notebook, for the teacher only
 
+The marks of texts are read from by_hand.csv in the folder of submissions, where there is one.
+
 The notebooks run in the Python of the course, not in nbgrader's own.
 """
 
@@ -111,9 +113,46 @@ def write_kernel(folder, python):
     kernel.mkdir(parents=True)
     # Not resolved: the link in an environment is what makes Python see its packages.
     command = [os.path.abspath(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    # Otherwise it warns at each start that it talks to this machine without encryption.
+    command.append("--log-level=ERROR")
     spec = {"argv": command, "display_name": "Python 3", "language": "python"}
     (kernel / "kernel.json").write_text(json.dumps(spec))
     os.environ["JUPYTER_PATH"] = str(folder)
+
+
+def read_by_hand(path, problem_sets):
+    """The marks given by hand: a dict of (student, set, task) -> (marks, comment)."""
+    if not path.exists():
+        return {}
+    given = {}
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.DictReader(file), 2):
+            try:
+                task = row["student"], row["set"], row["task"]
+                given[task] = float(row["marks"]), row.get("comment") or ""
+            except (KeyError, TypeError, ValueError):
+                sys.exit(
+                    f"Expected line {number} of {path} to hold student, set, task, a number of "
+                    f"marks and a comment, below a line with these names, but found {row}."
+                )
+            if row["set"] not in problem_sets:
+                sys.exit(f"Line {number} of {path} names the set {row['set']}, which is unknown.")
+    return given
+
+
+def give_by_hand(root, student, problem_set, given):
+    """Puts the marks given by hand into the gradebook; returns the tasks that it did not find."""
+    of_this = {task[2]: mark for task, mark in given.items() if task[:2] == (student, problem_set)}
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}") as gradebook:
+        submission = gradebook.find_submission_notebook(problem_set, problem_set, student)
+        for grade in submission.grades:
+            if grade.name in of_this and grade.needs_manual_grade:
+                grade.manual_score, comment = of_this.pop(grade.name)
+                grade.needs_manual_grade = False
+                place = grade.name, problem_set, problem_set, student
+                gradebook.find_comment(*place).manual_comment = comment
+        gradebook.db.commit()
+    return sorted(of_this)
 
 
 def read_marks(root, student, problem_set):
@@ -127,12 +166,13 @@ def read_marks(root, student, problem_set):
         submission = gradebook.find_submission_notebook(problem_set, problem_set, student)
         for grade in submission.grades:
             cell = cells[grade.name]
-            by_hand = grade.needs_manual_grade
+            by_hand = grade.needs_manual_grade  # and not given yet
             row = {"student": student, "set": problem_set, "task": grade.name}
-            row["marks"] = "" if by_hand else f"{grade.auto_score:g}"
+            row["marks"] = "" if by_hand else f"{grade.score:g}"
             row["of"] = f"{grade.max_score:g}"
             row["feedback"] = sentence(cell) if cell.cell_type == "code" else ""
-            row["text"] = cell.source if by_hand else ""
+            was_given = grade.manual_score is not None
+            row["text"] = cell.source if by_hand or was_given else ""
             rows.append(row)
     order = list(cells)
     return sorted(rows, key=lambda row: order.index(row["task"]))
@@ -160,7 +200,9 @@ def summary(student, problem_set, rows, note):
         "marks": f"{sum(float(row['marks']) for row in graded):g}",
         "of": f"{sum(float(row['of']) for row in graded):g}",
         "to mark by hand": f"{sum(float(row['of']) for row in rows if not row['marks']):g}",
-        "lost": ", ".join(f"{row['task']} ({row['of']})" for row in lost),
+        "lost": ", ".join(
+            f"{row['task']} ({float(row['of']) - float(row['marks']):g})" for row in lost
+        ),
         "note": note,
     }
 
@@ -183,7 +225,7 @@ def write_texts(path, rows):
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
-def grade_one(nbgrader, root, student, problem_set, path, with_feedback):
+def grade_one(nbgrader, root, student, problem_set, path, by_hand, with_feedback):
     """Grades one submission and may write its feedback; returns its rows and a note."""
     released = nbformat.read(root / "release" / problem_set / f"{problem_set}.ipynb", 4)
     complete, added = with_missing_cells(read_notebook(path), released)
@@ -192,6 +234,7 @@ def grade_one(nbgrader, root, student, problem_set, path, with_feedback):
     nbformat.write(complete, folder / f"{problem_set}.ipynb")
     result = nbgrader.autograde(problem_set, student, force=True, create=True)
     check(result, f"Grading {student}, {problem_set}")
+    unknown = give_by_hand(root, student, problem_set, by_hand)
     if with_feedback:
         result = nbgrader.generate_feedback(problem_set, student, force=True)
         check(result, f"Writing the feedback of {student}, {problem_set}")
@@ -199,7 +242,12 @@ def grade_one(nbgrader, root, student, problem_set, path, with_feedback):
     graded = [row["task"] for row in rows]
     if set(graded) <= set(added):
         return rows, "no cell of the set was recognised: look at the notebook"
-    return rows, f"put back: {', '.join(added)}" if added else ""
+    notes = [f"put back: {', '.join(added)}"] if added else []
+    if unknown:
+        notes.append(
+            f"by_hand.csv gives marks for what is not marked by hand: {', '.join(unknown)}"
+        )
+    return rows, "; ".join(notes)
 
 
 def grade(source, submitted, results, python, settings=None, with_feedback=True):
@@ -213,6 +261,7 @@ def grade(source, submitted, results, python, settings=None, with_feedback=True)
             f"Expected {submitted} to hold submissions like ada/{problem_sets[0]}.ipynb, one "
             "folder a student, but found none: see assignments/README.md."
         )
+    by_hand = read_by_hand(submitted / "by_hand.csv", problem_sets)
     results.mkdir(parents=True, exist_ok=True)
     all_rows, summaries = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -225,7 +274,9 @@ def grade(source, submitted, results, python, settings=None, with_feedback=True)
         for number, ((student, problem_set), path) in enumerate(found.items(), 1):
             start = time.monotonic()
             try:
-                rows, note = grade_one(nbgrader, root, student, problem_set, path, with_feedback)
+                rows, note = grade_one(
+                    nbgrader, root, student, problem_set, path, by_hand, with_feedback
+                )
             except (ValueError, RuntimeError) as error:
                 note, _, details = str(error).partition("\n")
                 print(details, file=sys.stderr)

@@ -14,7 +14,7 @@ from unittest.mock import ANY
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
