@@ -38,6 +38,9 @@ help:
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks/01_autoencoder.ipynb --ServerApp.root_dir="$(CURDIR)" $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
+# Each of the JOBS processes gets one thread: more would only wait for those of the others.
+test check: export TF_NUM_INTRAOP_THREADS = 1
+test check: export OPENBLAS_NUM_THREADS = 1
 test: .venv/ready .venv-teacher/ready
 	$(PYTEST) -n $(JOBS) --dist loadfile --durations=12 $(NB) tests vaekit
 
