@@ -89,8 +89,11 @@ def in_two_processes():
         path = Path(folder) / "change.npz"
         command = [sys.executable, __file__, "--process"]
         environment = {**os.environ, "DEVICES": "1"}
+        # What they print, JAX about its connections too, is kept out of the JSON.
         processes = [
-            subprocess.Popen([*command, str(number), address, str(path)], env=environment)
+            subprocess.Popen(
+                [*command, str(number), address, str(path)], env=environment, stdout=sys.stderr
+            )
             for number in range(2)
         ]
         exit_codes = [process.wait() for process in processes]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 import vaekit
@@ -405,6 +406,7 @@ def one_hot_targets():
 
 
 def words():
+    pytest.importorskip("tensorflow", reason="Keras looks text up with TensorFlow")
     values = np.array([["a", "b"], ["b", "c"]] * (N // 2))
     x = keras.Input((2,), dtype="string")
     numbers = layers.StringLookup(vocabulary=["a", "b", "c"])(x)
