@@ -19,7 +19,7 @@ UNTUNED := env -u TF_ENABLE_ONEDNN_OPTS
 help:
 	@echo "make lab             open the course in JupyterLab (ARGS=... is passed on)"
 	@echo "make test            run the unit tests, the doctests and every notebook"
-	@echo "make check           the same without running the notebooks, and lint: a minute or two"
+	@echo "make check           the same without running the notebooks, and lint: about half of the time"
 	@echo "make test-backends   run the tests of vaekit on JAX and on PyTorch"
 	@echo "make notebooks       execute the notebooks in place, refresh outputs, figures and claims"
 	@echo "make check-notebook NB=notebooks/01_autoencoder.ipynb   all tests of one, and run it"
