@@ -120,39 +120,56 @@ def write_kernel(folder, python):
     os.environ["JUPYTER_PATH"] = str(folder)
 
 
-def read_by_hand(path, problem_sets):
-    """The marks given by hand: a dict of (student, set, task) -> (marks, comment)."""
-    if not path.exists():
-        return {}
+def points_by_hand(source, problem_sets):
+    """The marks of the answers in words: a dict of (set, task) -> how many there are."""
+    points = {}
+    for problem_set in problem_sets:
+        for cell in nbformat.read(source / problem_set / f"{problem_set}.ipynb", 4).cells:
+            if cell.cell_type == "markdown" and cell.metadata.get("nbgrader", {}).get("grade"):
+                points[problem_set, grade_id(cell)] = cell.metadata["nbgrader"]["points"]
+    return points
+
+
+def read_by_hand(path, points, found):
+    """The marks given by hand: a dict of (student, set, task) -> (marks, comment).
+
+    Stops with a sentence at a line that cannot be meant, before anything is graded.
+    """
     given = {}
+    if not path.exists():
+        return given
     with open(path, newline="", encoding="utf-8-sig") as file:
         for number, row in enumerate(csv.DictReader(file), 2):
             try:
-                task = row["student"], row["set"], row["task"]
-                given[task] = float(row["marks"]), row.get("comment") or ""
+                student, problem_set, task = row["student"], row["set"], row["task"]
+                marks = float(row["marks"])
             except (KeyError, TypeError, ValueError):
                 sys.exit(
                     f"Expected line {number} of {path} to hold student, set, task, a number of "
                     f"marks and a comment, below a line with these names, but found {row}."
                 )
-            if row["set"] not in problem_sets:
-                sys.exit(f"Line {number} of {path} names the set {row['set']}, which is unknown.")
+            most = points.get((problem_set, task))
+            if (student, problem_set) not in found or most is None or not 0 <= marks <= most:
+                texts = ", ".join(f"{name} {text}: {n:g}" for (name, text), n in points.items())
+                sys.exit(
+                    f"Expected line {number} of {path} to give a text that was handed in no more "
+                    f"than its marks ({texts}), but found {row}."
+                )
+            given[student, problem_set, task] = marks, row.get("comment") or ""
     return given
 
 
 def give_by_hand(root, student, problem_set, given):
-    """Puts the marks given by hand into the gradebook; returns the tasks that it did not find."""
-    of_this = {task[2]: mark for task, mark in given.items() if task[:2] == (student, problem_set)}
+    """Puts the marks given by hand for one submission into the gradebook."""
     with Gradebook(f"sqlite:///{root / 'gradebook.db'}") as gradebook:
         submission = gradebook.find_submission_notebook(problem_set, problem_set, student)
         for grade in submission.grades:
-            if grade.name in of_this and grade.needs_manual_grade:
-                grade.manual_score, comment = of_this.pop(grade.name)
+            if (student, problem_set, grade.name) in given:
+                grade.manual_score, comment = given[student, problem_set, grade.name]
                 grade.needs_manual_grade = False
                 place = grade.name, problem_set, problem_set, student
                 gradebook.find_comment(*place).manual_comment = comment
         gradebook.db.commit()
-    return sorted(of_this)
 
 
 def read_marks(root, student, problem_set):
@@ -234,7 +251,7 @@ def grade_one(nbgrader, root, student, problem_set, path, by_hand, with_feedback
     nbformat.write(complete, folder / f"{problem_set}.ipynb")
     result = nbgrader.autograde(problem_set, student, force=True, create=True)
     check(result, f"Grading {student}, {problem_set}")
-    unknown = give_by_hand(root, student, problem_set, by_hand)
+    give_by_hand(root, student, problem_set, by_hand)
     if with_feedback:
         result = nbgrader.generate_feedback(problem_set, student, force=True)
         check(result, f"Writing the feedback of {student}, {problem_set}")
@@ -242,12 +259,7 @@ def grade_one(nbgrader, root, student, problem_set, path, by_hand, with_feedback
     graded = [row["task"] for row in rows]
     if set(graded) <= set(added):
         return rows, "no cell of the set was recognised: look at the notebook"
-    notes = [f"put back: {', '.join(added)}"] if added else []
-    if unknown:
-        notes.append(
-            f"by_hand.csv gives marks for what is not marked by hand: {', '.join(unknown)}"
-        )
-    return rows, "; ".join(notes)
+    return rows, f"put back: {', '.join(added)}" if added else ""
 
 
 def grade(source, submitted, results, python, settings=None, with_feedback=True):
@@ -261,7 +273,8 @@ def grade(source, submitted, results, python, settings=None, with_feedback=True)
             f"Expected {submitted} to hold submissions like ada/{problem_sets[0]}.ipynb, one "
             "folder a student, but found none: see assignments/README.md."
         )
-    by_hand = read_by_hand(submitted / "by_hand.csv", problem_sets)
+    points = points_by_hand(source, problem_sets)
+    by_hand = read_by_hand(submitted / "by_hand.csv", points, found)
     results.mkdir(parents=True, exist_ok=True)
     all_rows, summaries = [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,6 @@ def monte_carlo_kl(z_mean, z_log_var, draws, rng):
 
 BY_HAND = """student,set,task,marks,comment
 ada lovelace,ps2,text-4,3,"Two peaks, yes: and a Gaussian?"
-ben,ps2,test-3,4,
 """
 
 
@@ -122,17 +121,15 @@ def test_a_solved_set_without_metadata_gets_all_marks_and_those_given_by_hand(gr
     assert "Two peaks, yes: and a Gaussian?" in graded.page_of_ada
 
 
-def test_marks_given_by_hand_for_a_test_are_not_taken_and_named(graded):
-    row = graded.grades["ben"]
-    assert "by_hand.csv gives marks for what is not marked by hand: test-3" in row["note"]
-
-
 @pytest.mark.skipif(not TEACHER.exists(), reason="needs .venv-teacher: make test sets it up")
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("ada,ps2,text-4,three,", "a number of marks"),
-        ("ada,ps7,text-4,3,", "ps7, which is unknown"),
+        ("ada,ps2,text-4,nan,", "no more than its marks"),
+        ("ada,ps2,text-4,5,", "no more than its marks (ps1 text-4: 4, ps2 text-4: 4"),
+        ("ada,ps2,test-3,4,", "no more than its marks"),
+        ("eve,ps2,text-4,4,", "a text that was handed in"),
     ],
 )
 def test_a_line_by_hand_that_cannot_be_read_stops_before_anything_is_graded(tmp_path, line, said):
@@ -142,7 +139,7 @@ def test_a_line_by_hand_that_cannot_be_read_stops_before_anything_is_graded(tmp_
     results = tmp_path / "results"
     done = run_by_teacher(["tools/grade_assignments.py", tmp_path, "--results", results])
     assert done.returncode == 1
-    assert "line 2" in done.stdout.lower()
+    assert "Expected line 2 of" in done.stdout
     assert said in done.stdout
     assert not results.exists()
 
@@ -150,8 +147,7 @@ def test_a_line_by_hand_that_cannot_be_read_stops_before_anything_is_graded(tmp_
 def test_a_mistake_costs_its_own_task_and_a_tampered_or_deleted_test_is_put_back(graded):
     row = graded.grades["ben"]
     assert row["lost"] == "test-1a (2), test-1b (4), test-2a (2), test-2b (4), text-4 (4)"
-    assert (row["marks"], row["of"]) == ("4", "20")
-    assert row["note"].startswith("put back: test-1b; ")
+    assert (row["marks"], row["of"], row["note"]) == ("4", "20", "put back: test-1b")
 
 
 def test_a_mark_lost_has_a_sentence_in_the_table_and_on_the_page(graded):
