@@ -41,7 +41,7 @@ def lab(tmp_path_factory):
     if not jupyter.exists():
         pytest.skip("no .venv found: make lab sets it up")
     folder = tmp_path_factory.mktemp("lab")
-    for name in ("notebooks", "figures"):
+    for name in ("notebooks", "figures", "benchmarks"):  # 15 reads a file of the last
         shutil.copytree(ROOT / name, folder / name)
     for name, settings in SETTINGS.items():
         path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
