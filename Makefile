@@ -3,7 +3,7 @@ BIN := .venv/bin
 NB ?= $(sort $(wildcard notebooks/*.ipynb))
 PYTEST := $(BIN)/python -m pytest
 PYTEST_BACKENDS := .venv-backends/bin/python -m pytest -o addopts= tests -m "not tensorflow" $(addprefix --ignore=tests/,assignments notebooks project)
-JOBS ?= $(shell python3 -c "import os; print(min(os.cpu_count() or 2, 4))")
+JOBS ?= $(shell python3 -c "import os; print(min((os.cpu_count() or 2) + 1, 4))")
 MNIST ?=
 SUBMITTED ?=
 SCRUB := $(addprefix metadata.language_info.,version codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer)
@@ -12,6 +12,8 @@ SCRUB := $(addprefix metadata.language_info.,version codemirror_mode file_extens
 export TF_CPP_MIN_LOG_LEVEL = 3
 export TF_ENABLE_ONEDNN_OPTS = 0
 export LOKY_MAX_CPU_COUNT := $(shell python3 -c "import os; print(os.cpu_count() or 1)")
+# Images with Python often set it: each kernel would compile TensorFlow's files anew, ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
 UNTUNED := env -u TF_ENABLE_ONEDNN_OPTS
 
 .PHONY: lab test check test-backends notebooks check-notebook docs test-browser assignments grade bench bench-quality lint lock help

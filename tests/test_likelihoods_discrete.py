@@ -126,6 +126,15 @@ def test_samples_of_poisson_have_its_frequencies(rate):
     assert below == pytest.approx(stats.poisson(rate).cdf(np.floor(rate)), abs=0.015)
 
 
+@pytest.mark.parametrize("rate", [1_000.0, 20_000.0])
+def test_many_samples_of_poisson_have_its_mean_and_variance(rate):
+    many = 1_000_000
+    drawn = Poisson().sample(np.full(many, rate, "float32"), seed=1)
+    drawn = ops.convert_to_numpy(drawn).astype("float64")
+    assert drawn.mean() == pytest.approx(rate, abs=4 * np.sqrt(rate / many))
+    assert drawn.var() == pytest.approx(rate, rel=4 * np.sqrt(2 / many))
+
+
 # ---- Columns ---------------------------------------------------------------------------------
 
 

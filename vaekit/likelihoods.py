@@ -466,14 +466,36 @@ class Poisson(Likelihood):
         return ops.exp(parameters) if self.from_log else parameters
 
     def sample(self, parameters, seed=None):
-        """Drawn as the number of hits in 2^20 trials, which is as good as a Poisson number.
+        """Cut at its m-th event where the rate is large, and drawn in 2^20 trials where it is small.
 
-        No probability differs by more than rate / 2^20; rates end there.
+        The m-th event of a Poisson process comes at a gamma distributed time T. If T < rate, m
+        events are followed by those of the rest, whose rate is rate - T. Otherwise the m - 1
+        events before T lie evenly in (0, T), and a binomial number of them lies before the end.
+        Two cuts leave 1/64 of the rate or so; of that, the hits in 2^20 trials are counted, which
+        differs from a Poisson number by no more than (rest of the rate) / 2^20 in probability.
+        A single binomial number would do but for its rounding: JAX's, of 2^20 trials, is off by
+        0.7 % of a standard deviation at a rate of 1,000.
+
+        Source: Ahrens & Dieter (1974), "Computer methods for sampling from gamma, beta, Poisson
+        and binomial distributions", Computing 12, 223-246.
         """
-        rate = ops.cast(self.mean(parameters), "float32")
-        trials = ops.full(ops.shape(rate), 2.0**20)
-        hit = ops.clip(rate / 2.0**20, 0.0, 1.0)
-        return keras.random.binomial(ops.shape(rate), trials, hit, seed=seed, dtype="float32")
+        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+        rest = ops.cast(self.mean(parameters), "float32")
+        count = ops.zeros_like(rest)
+
+        def binomial(trials, hit):
+            return keras.random.binomial(
+                ops.shape(rest), trials, ops.clip(hit, 0.0, 1.0), seed=seed, dtype="float32"
+            )
+
+        for _ in range(2):
+            m = ops.floor(0.875 * rest)
+            time = keras.random.gamma(ops.shape(rest), ops.maximum(m, 1.0), seed=seed)
+            before_end = binomial(ops.maximum(m - 1.0, 0.0), rest / time)
+            cut, all_came = rest > 10.0, time < rest
+            count = count + ops.where(cut, ops.where(all_came, m, before_end), 0.0)
+            rest = ops.where(cut, ops.where(all_came, rest - time, 0.0), rest)
+        return count + binomial(ops.full(ops.shape(rest), 2.0**20), rest / 2.0**20)
 
     def get_config(self):
         return {**super().get_config(), "from_log": self.from_log}

@@ -182,8 +182,6 @@ def write(notebook, path):
 def run_by_teacher(command):
     """Runs a Python file in .venv-teacher; returns what subprocess.run does."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    # Compiling nbgrader's files takes ten seconds: Python may keep them for the next run.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.run(
         [TEACHER, *command], cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -8,6 +8,7 @@ from tests.notebooks.sketches import NOTEBOOKS, cells
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 setups = {}
+solved = {}
 
 
 def exercises():
@@ -34,6 +35,14 @@ def parts(name, number):
     return by_id[f"exercise-{number}-answer"], by_id[f"exercise-{number}-check"], code
 
 
+def after_solution(name, number):
+    """A fresh namespace in which the setup and the solution have run; the solution runs once."""
+    if (name, number) not in solved:
+        solved[name, number] = after_setup(name)
+        exec(parts(name, number)[2], solved[name, number])
+    return dict(solved[name, number])
+
+
 def refuses(name, number, source):
     """Runs the code of an answer, and asserts that the check of the exercise does not take it."""
     _, check, _ = parts(name, number)
@@ -57,23 +66,19 @@ def test_there_are_three_to_five(name):
 
 @pytest.mark.parametrize(("name", "number"), list(exercises()))
 def test_solution_passes_the_check(name, number, capsys):
-    _, check, solution = parts(name, number)
-    namespace = after_setup(name)
-    exec(solution, namespace)
-    exec(check, namespace)
+    namespace = after_solution(name, number)
+    exec(parts(name, number)[1], namespace)
     assert capsys.readouterr().out.strip().endswith(f"Exercise {number}: correct")
 
 
 @pytest.mark.parametrize(("name", "number"), list(exercises()))
 def test_wrong_answer_fails_the_check(name, number):
-    _, check, solution = parts(name, number)
-    namespace = after_setup(name)
-    exec(solution, namespace)
+    namespace = after_solution(name, number)
     answer = namespace[f"answer_{number}"]
     wrong = (lambda *a, **k: 0.5 + 0 * answer(*a, **k)) if callable(answer) else -12345.0
     namespace[f"answer_{number}"] = wrong
     with pytest.raises(Exception):  # noqa: B017, an AssertionError or what NumPy says of a shape
-        exec(check, namespace)
+        exec(parts(name, number)[1], namespace)
 
 
 @pytest.mark.parametrize(("name", "number"), list(exercises()))
