@@ -466,7 +466,7 @@ class Poisson(Likelihood):
         return ops.exp(parameters) if self.from_log else parameters
 
     def sample(self, parameters, seed=None):
-        """Cut at its m-th event where the rate is large, and drawn in 2^20 trials where it is small.
+        """Cut at its m-th event where the rate is large, drawn in 2^20 trials where it is small.
 
         The m-th event of a Poisson process comes at a gamma distributed time T. If T < rate, m
         events are followed by those of the rest, whose rate is rate - T. Otherwise the m - 1

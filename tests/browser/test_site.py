@@ -1,5 +1,6 @@
 """The site as a browser shows it: from files, without a network, on a desktop and on a phone."""
 
+import functools
 import itertools
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
@@ -35,6 +36,7 @@ class Links(HTMLParser):
                 self.undescribed.append(attributes["src"])
 
 
+@functools.cache  # every page links to most others, and a notebook has a megabyte
 def links_of(page):
     return Links((SITE / page).read_text(encoding="utf-8"))
 
@@ -122,7 +124,7 @@ def test_every_link_leads_somewhere(site, page):
         if not target.exists():
             broken.append(link)
         elif parts.fragment and target.suffix == ".html":
-            anchors = links_of(target.resolve().relative_to(site)).anchors
+            anchors = links_of(str(target.resolve().relative_to(site))).anchors
             if unquote(parts.fragment) not in anchors:
                 broken.append(link)
     assert broken == []
