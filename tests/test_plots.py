@@ -46,7 +46,8 @@ class CountingVAE:
 
     def decode(self, z):
         self.decoded.append(z)
-        z = np.asarray(z[0] if isinstance(z, list) else z).reshape(-1, np.prod(self.latent_shape))
+        z = ops.convert_to_numpy(z[0] if isinstance(z, list) else z)
+        z = z.reshape(-1, np.prod(self.latent_shape))
         pixels = np.arange(np.prod(self.image_shape)) / np.prod(self.image_shape)
         return (0.5 + 0.1 * z[:, :1] + 0.01 * z[:, -1:] * pixels).reshape(-1, *self.image_shape)
 
