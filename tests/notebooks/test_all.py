@@ -218,7 +218,7 @@ def add_cell(path, line):
 def test_check_notebook_finds_the_lines_that_pass_when_they_run(tmp_path):
     root = NOTEBOOKS.parent
     project = tmp_path / "project"
-    left_out = shutil.ignore_patterns(".*", "__pycache__")
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "_build")
     shutil.copytree(root, project, ignore=left_out)
     command, magic = NAMES[0], NAMES[1]
     add_cell(project / "notebooks" / f"{command}.ipynb", "!exit 3")

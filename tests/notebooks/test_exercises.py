@@ -8,7 +8,6 @@ from tests.notebooks.sketches import NOTEBOOKS, cells
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 setups = {}
-solved = {}
 
 
 def exercises():
@@ -35,14 +34,6 @@ def parts(name, number):
     return by_id[f"exercise-{number}-answer"], by_id[f"exercise-{number}-check"], code
 
 
-def after_solution(name, number):
-    """A fresh namespace in which the setup and the solution have run; the solution runs once."""
-    if (name, number) not in solved:
-        solved[name, number] = after_setup(name)
-        exec(parts(name, number)[2], solved[name, number])
-    return dict(solved[name, number])
-
-
 def refuses(name, number, source):
     """Runs the code of an answer, and asserts that the check of the exercise does not take it."""
     _, check, _ = parts(name, number)
@@ -64,21 +55,31 @@ def test_there_are_three_to_five(name):
     assert 3 <= sum(notebook == name for notebook, _ in exercises()) <= 5
 
 
+def recorded(answer, outputs):
+    """The function ``answer``, which also puts what it returns into the list ``outputs``."""
+
+    def answer_and_record(*args, **kwargs):
+        outputs.append(answer(*args, **kwargs))
+        return outputs[-1]
+
+    return answer_and_record
+
+
 @pytest.mark.parametrize(("name", "number"), list(exercises()))
-def test_solution_passes_the_check(name, number, capsys):
-    namespace = after_solution(name, number)
-    exec(parts(name, number)[1], namespace)
+def test_solution_passes_the_check_and_halves_in_its_place_do_not(name, number, capsys):
+    """The wrong answer returns 0.5 wherever the right one returned a number; it trains nothing."""
+    _, check, solution = parts(name, number)
+    right = after_setup(name)
+    exec(solution, right)
+    answer, outputs = right[f"answer_{number}"], []
+    wrong = {**right, f"answer_{number}": -12345.0}
+    if callable(answer):
+        right[f"answer_{number}"] = recorded(answer, outputs)
+        wrong[f"answer_{number}"] = lambda *args, **kwargs: 0.5 + 0 * outputs.pop(0)
+    exec(check, right)
     assert capsys.readouterr().out.strip().endswith(f"Exercise {number}: correct")
-
-
-@pytest.mark.parametrize(("name", "number"), list(exercises()))
-def test_wrong_answer_fails_the_check(name, number):
-    namespace = after_solution(name, number)
-    answer = namespace[f"answer_{number}"]
-    wrong = (lambda *a, **k: 0.5 + 0 * answer(*a, **k)) if callable(answer) else -12345.0
-    namespace[f"answer_{number}"] = wrong
     with pytest.raises(Exception):  # noqa: B017, an AssertionError or what NumPy says of a shape
-        exec(parts(name, number)[1], namespace)
+        exec(check, wrong)
 
 
 @pytest.mark.parametrize(("name", "number"), list(exercises()))
