@@ -479,7 +479,7 @@ class Poisson(Likelihood):
         Source: Ahrens & Dieter (1974), "Computer methods for sampling from gamma, beta, Poisson
         and binomial distributions", Computing 12, 223-246.
         """
-        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+        seed = _different_at_each_draw(seed)
         rest = ops.cast(self.mean(parameters), "float32")
         count = ops.zeros_like(rest)
 
@@ -569,7 +569,7 @@ class Columns(Likelihood):
 
     def sample(self, parameters, seed=None):
         # A generator draws other numbers for each part; an int would repeat them.
-        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+        seed = _different_at_each_draw(seed)
         samples = [part.sample(own, seed) for part, _, own in self.split(parameters, parameters)]
         return ops.concatenate([ops.cast(sample, "float32") for sample in samples], axis=-1)
 
@@ -620,6 +620,11 @@ def _log_factorial(x):
     n = x + 7
     stirling = n * ops.log(n) - n + 0.5 * ops.log(2 * math.pi * n) + 1 / (12 * n) - 1 / (360 * n**3)
     return stirling - sum(ops.log(x + k) for k in range(1, 8))  # (x + 1) ... (x + 7)
+
+
+def _different_at_each_draw(seed):
+    """An int as a generator, so that one seed gives several draws that are not the same."""
+    return keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
 
 
 def _positive_number(number, kind, name, others=""):
