@@ -41,35 +41,53 @@ def links_of(page):
     return Links((SITE / page).read_text(encoding="utf-8"))
 
 
+def new_tab(browser, width=1280, height=900, **options):
+    """An empty tab; foreign requests are refused and counted, errors collected."""
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
+    tab = context.new_page()
+    tab.foreign, tab.errors = [], []
+    tab.on("console", lambda m: tab.errors.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+
+    def answer(route):
+        if urlsplit(route.request.url).scheme in ("file", "data", "blob"):
+            route.continue_()
+        else:
+            tab.foreign.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", answer)
+    return tab
+
+
+def load(tab, page):
+    """Shows a page of the site, and waits until its formulas are typeset."""
+    tab.goto((SITE / page).as_uri())
+    tab.wait_for_function("!window.MathJax?.startup || window.MathJax.startup.promise")
+    tab.evaluate("window.MathJax?.startup?.promise")
+
+
 @pytest.fixture
 def opened(browser, site):
-    """Opens a page of the site; foreign requests are refused and counted, errors collected."""
-    contexts = []
+    """Opens a page of the site in a tab of its own."""
+    tabs = []
 
-    def open_page(page, width=1280, height=900, **options):
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.foreign, tab.errors = [], []
-        tab.on("console", lambda m: tab.errors.append(m.text) if m.type == "error" else None)
-        tab.on("pageerror", lambda error: tab.errors.append(str(error)))
-
-        def answer(route):
-            if urlsplit(route.request.url).scheme in ("file", "data", "blob"):
-                route.continue_()
-            else:
-                tab.foreign.append(route.request.url)
-                route.abort()
-
-        context.route("**/*", answer)
-        tab.goto((site / page).as_uri())
-        tab.wait_for_function("!window.MathJax?.startup || window.MathJax.startup.promise")
-        tab.evaluate("window.MathJax?.startup?.promise")
-        return tab
+    def open_page(page, **options):
+        tabs.append(new_tab(browser, **options))
+        load(tabs[-1], page)
+        return tabs[-1]
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for tab in tabs:
+        tab.context.close()
+
+
+@pytest.fixture(scope="module")
+def one_tab(browser):
+    """One tab for many pages: it reads MathJax once, which takes as long as a page."""
+    tab = new_tab(browser)
+    yield tab
+    tab.context.close()
 
 
 def test_there_are_pages():
@@ -94,12 +112,16 @@ BROKEN_IMAGES = """async () => {
 
 
 @pytest.mark.parametrize("page", READ_PAGES)
-def test_page_reads_well(opened, page):
+def test_page_reads_well(one_tab, site, page):
     """No error, no other host, every formula typeset, every picture shown; it fits a phone.
 
     On a phone nothing but a table, a formula or code scrolls sideways.
     """
-    tab = opened(page)
+    tab = one_tab
+    tab.foreign.clear()
+    tab.errors.clear()
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    load(tab, page)
     assert tab.evaluate(RAW_TEX) == [None, 0]
     assert tab.evaluate(BROKEN_IMAGES) == []
     tab.set_viewport_size({"width": 390, "height": 844})
