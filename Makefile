@@ -75,7 +75,7 @@ check-notebook: .venv/ready
 
 EXPLORER := docs/_build/explorer/explorer-data.js
 $(EXPLORER): tools/explorer_models.py | .venv/ready
-	@echo "Training the six networks of the explorer: once, about two minutes."
+	@echo "Training the networks of the explorer: once, about a minute."
 	$(BIN)/python tools/explorer_models.py $@
 
 docs: .venv/ready .venv-docs/ready $(EXPLORER)

@@ -25,7 +25,10 @@ import vaekit
 SEED = 1
 EPOCHS = 40
 BATCH = 128
-BETAS = (0.1, 0.5, 1.0, 4.0, 32.0)
+# For each beta of the slider: whether a new VAE begins with it, and its epochs. Most go on from the
+# VAE of the beta before, so that the digits keep their places; at 32 such a one would take long
+# to forget them.
+VAES = {0.1: (True, EPOCHS), 0.5: (False, 15), 1.0: (False, 15), 4.0: (False, 15), 32.0: (True, 20)}
 
 
 def network(*heads):
@@ -52,13 +55,16 @@ def trained_autoencoder(x):
     return encoder, decoder
 
 
-def trained_vae(x, beta):
-    """Encoder and decoder of a VAE."""
-    keras.utils.set_random_seed(SEED)
-    vae = vaekit.VAE(*network("z_mean", "z_log_var"), beta=beta)
-    vae.compile("adam")
-    vae.fit(x, batch_size=BATCH, epochs=EPOCHS, verbose=0)
-    return vae.encoder, vae.decoder
+def trained_vaes(x):
+    """Yields (beta, VAE) for each beta; two may be the same VAE, which is trained on."""
+    for beta, (is_new, epochs) in VAES.items():
+        if is_new:
+            keras.utils.set_random_seed(SEED)
+            vae = vaekit.VAE(*network("z_mean", "z_log_var"))
+            vae.compile("adam")
+        vae.beta.assign(beta)
+        vae.fit(x, batch_size=BATCH, epochs=epochs, verbose=0)
+        yield beta, vae
 
 
 def as_half_floats(array):
@@ -87,10 +93,9 @@ def main(path):
     (x_train, _), (x_test, y_test) = vaekit.datasets.load_digits()
     encoder, decoder = trained_autoencoder(x_train)
     networks = [for_the_page("autoencoder", decoder, encoder.predict(x_test, verbose=0))]
-    for beta in BETAS:
-        encoder, decoder = trained_vae(x_train, beta)
-        means = encoder.predict(x_test, verbose=0)[0]
-        networks.append({**for_the_page("VAE", decoder, means), "beta": beta})
+    for beta, vae in trained_vaes(x_train):
+        means = vae.encoder.predict(x_test, verbose=0)[0]
+        networks.append({**for_the_page("VAE", vae.decoder, means), "beta": beta})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(script(networks, y_test), encoding="utf-8")
 
