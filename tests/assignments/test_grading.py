@@ -121,27 +121,55 @@ def test_a_solved_set_without_metadata_gets_all_marks_and_those_given_by_hand(gr
     assert "Two peaks, yes: and a Gaussian?" in graded.page_of_ada
 
 
-@pytest.mark.skipif(not TEACHER.exists(), reason="needs .venv-teacher: make test sets it up")
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("ada,ps2,text-4,three,", "a number of marks"),
-        ("ada,ps2,text-4,nan,", "no more than its marks"),
-        ("ada,ps2,text-4,5,", "no more than its marks (ps1 text-4: 4, ps2 text-4: 4"),
-        ("ada,ps2,test-3,4,", "no more than its marks"),
-        ("eve,ps2,text-4,4,", "a text that was handed in"),
-    ],
-)
-def test_a_line_by_hand_that_cannot_be_read_stops_before_anything_is_graded(tmp_path, line, said):
-    (tmp_path / "ada").mkdir()
-    (tmp_path / "ada" / "ps2.ipynb").write_text("{}")
-    (tmp_path / "by_hand.csv").write_text(f"student,set,task,marks,comment\n{line}\n")
-    results = tmp_path / "results"
-    done = run_by_teacher(["tools/grade_assignments.py", tmp_path, "--results", results])
-    assert done.returncode == 1
-    assert "Expected line 2 of" in done.stdout
-    assert said in done.stdout
-    assert not results.exists()
+WRONG_BY_HAND = {
+    "ada,ps2,text-4,three,": "a number of marks",
+    "ada,ps2,text-4,nan,": "no more than its marks",
+    "ada,ps2,text-4,5,": "no more than its marks (ps1 text-4: 4, ps2 text-4: 4",
+    "ada,ps2,test-3,4,": "no more than its marks",
+    "eve,ps2,text-4,4,": "a text that was handed in",
+}
+# Grades folders one after the other, and prints what stops it, as a list in JSON.
+GRADE_FOLDERS = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, "tools")
+from grade_assignments import ASSIGNMENTS, grade
+said = []
+for folder in map(Path, sys.argv[1:]):
+    try:
+        grade(ASSIGNMENTS / "source", folder, folder / "results", sys.executable)
+    except SystemExit as end:
+        said.append(end.code)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def said_of_wrong_lines(tmp_path_factory):
+    """For each wrong line of by_hand.csv: what is said, and whether results were begun."""
+    if not TEACHER.exists():
+        pytest.skip("needs .venv-teacher: make test sets it up")
+    folders = []
+    for line in WRONG_BY_HAND:
+        folders.append(tmp_path_factory.mktemp("by_hand"))
+        (folders[-1] / "ada").mkdir()
+        (folders[-1] / "ada" / "ps2.ipynb").write_text("{}")
+        (folders[-1] / "by_hand.csv").write_text(f"student,set,task,marks,comment\n{line}\n")
+    done = run_by_teacher(["-c", GRADE_FOLDERS, *folders])
+    assert done.returncode == 0, done.stdout
+    said = json.loads(done.stdout)
+    begun = [(folder / "results").exists() for folder in folders]
+    return dict(zip(WRONG_BY_HAND, zip(said, begun, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("line", WRONG_BY_HAND)
+def test_a_line_by_hand_that_cannot_be_read_stops_before_anything_is_graded(
+    said_of_wrong_lines, line
+):
+    said, begun = said_of_wrong_lines[line]
+    assert said.startswith("Expected line 2 of")
+    assert WRONG_BY_HAND[line] in said
+    assert not begun
 
 
 def test_a_mistake_costs_its_own_task_and_a_tampered_or_deleted_test_is_put_back(graded):
