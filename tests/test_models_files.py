@@ -44,7 +44,8 @@ def noisy_vae():
     on_torch = keras.backend.backend() == "torch"
     noise = layers.GaussianNoise(0.3) if on_torch else layers.Dropout(0.3)
     # Killed amid an epoch, it is watched batch by batch: the steps then round as single ones.
-    return tiny_vae([noise], beta=0.5, seed=None, compiled={"steps_per_execution": 1})
+    compiled = {"steps_per_execution": 1}
+    return tiny_vae([noise], optimizer="adam", compiled=compiled, beta=0.5, seed=None)
 
 
 # ---- a new process -----------------------------------------------------------------------------
@@ -155,7 +156,8 @@ def test_killed_and_resumed_ends_as_never_killed(tmp_path):
 
 @pytest.mark.parametrize("trained", [False, True], ids=["fresh", "trained"])
 def test_saved_and_loaded(tmp_path, trained):
-    vae = tiny_vae([layers.BatchNormalization()], compiled={"metrics": ["mse"], **EAGER})
+    compiled = {"metrics": ["mse"], **EAGER}
+    vae = tiny_vae([layers.BatchNormalization()], optimizer="adam", compiled=compiled)
     if trained:
         fit(vae, X)
     vae.save(tmp_path / "vae.keras")
