@@ -42,7 +42,7 @@ def tiny_decoder(activation="sigmoid", **dense):
 def tiny_vae(between=(), log_var=None, optimizer="sgd", compiled=None, seed=1, **kwargs):
     """A VAE whose weights depend on nothing but ``between``; compiled if there is an optimizer.
 
-    Adam has a state that files and blocks must keep, but SGD is traced in half of its time.
+    Adam has a state that files and blocks must keep; elsewhere it is a third of what is traced.
     """
     keras.utils.set_random_seed(3)
     vae = vaekit.VAE(tiny_encoder(between, log_var), tiny_decoder(), seed=seed, **kwargs)
