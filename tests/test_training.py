@@ -81,7 +81,7 @@ def orders(model, epochs):
     ids=lambda kwargs: "-".join(kwargs) or "plain",
 )
 def test_blocks_train_as_single_steps_do(kwargs):
-    optimizer = "sgd" if kwargs else "adam"
+    optimizer = "sgd" if kwargs else "adam"  # one with a state
     single, blocks = (tiny_vae(optimizer=optimizer, compiled=each) for each in (SINGLE, {}))
     histories = [fit(vae, X, epochs=2, **kwargs) for vae in (single, blocks)]
     assert (

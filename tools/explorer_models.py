@@ -4,7 +4,7 @@
 
 The page is opened without a server, from which a browser lets a page load scripts but no other
 files: so the weights stand in a script, as 16-bit floats in base64. The networks are those of the
-course with 64 instead of 256 units in their widest layer, so that the page stays under 1 MB.
+course with 64 instead of 256 units in the decoder's widest layer: the page stays under 1 MB.
 """
 
 import base64

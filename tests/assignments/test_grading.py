@@ -128,18 +128,18 @@ WRONG_BY_HAND = {
     "ada,ps2,test-3,4,": "no more than its marks",
     "eve,ps2,text-4,4,": "a text that was handed in",
 }
-# Grades folders one after the other, and prints what stops it, as a list in JSON.
+# Calls the program for folders one after the other, and prints what stops it, as a list in JSON.
 GRADE_FOLDERS = """
 import json, sys
-from pathlib import Path
 sys.path.insert(0, "tools")
-from grade_assignments import ASSIGNMENTS, grade
+import grade_assignments
 said = []
-for folder in map(Path, sys.argv[1:]):
+for folder in sys.argv[1:]:
+    sys.argv = ["grade_assignments.py", folder, "--results", f"{folder}/results"]
     try:
-        grade(ASSIGNMENTS / "source", folder, folder / "results", sys.executable)
+        grade_assignments.main()
     except SystemExit as end:
-        said.append(end.code)
+        said.append(end.code)  # a sentence: it is printed, and the program ends with 1
 print(json.dumps(said))
 """
 

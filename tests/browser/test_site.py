@@ -60,6 +60,8 @@ def new_tab(browser, width=1280, height=900, **options):
 
 def load(tab, page):
     """Shows a page of the site, and waits until its formulas are typeset."""
+    tab.foreign.clear()
+    tab.errors.clear()
     tab.goto((SITE / page).as_uri())
     tab.wait_for_function("!window.MathJax?.startup || window.MathJax.startup.promise")
     tab.evaluate("window.MathJax?.startup?.promise")
@@ -122,8 +124,6 @@ def test_page_reads_well(one_tab, site, page):
     On a phone nothing but a table, a formula or code scrolls sideways.
     """
     tab = one_tab
-    tab.foreign.clear()
-    tab.errors.clear()
     tab.set_viewport_size({"width": 1280, "height": 900})
     load(tab, page)
     assert tab.evaluate(RAW_TEX) == [None, 0]

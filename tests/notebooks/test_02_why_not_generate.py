@@ -302,7 +302,8 @@ def check_of(number):
     namespace, (_, check, _) = after_setup(NOTEBOOK), parts(NOTEBOOK, number)
     if number == 3:
         trains, asks = check.split("    new_3 = answer_3(")
-        exec(trains, {**namespace, "answer_3": "any"}, namespace)
+        namespace["answer_3"] = "given"
+        exec(trains, namespace)
         check = textwrap.dedent("    new_3 = answer_3(" + asks)
     return namespace, check
 
